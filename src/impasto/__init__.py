@@ -1,0 +1,89 @@
+"""impasto: neural style transfer on one engine.
+
+    import impasto
+
+    result = impasto.transfer("harbour.jpg", "starry-night.jpg", size=768)
+    result.save("out.png")
+
+Names are imported when first used: `import impasto` itself is fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from impasto.api import rerun, resume, steps, transfer
+    from impasto.encoders import load_encoder
+    from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
+    from impasto.losses import ContentLoss, GramLoss, Loss, Smoothness, WassersteinLoss
+    from impasto.methods.transfer import TransferSettings
+    from impasto.pictures.files import read_picture, write_picture
+    from impasto.pictures.picture import Picture
+    from impasto.results import Result
+    from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, coarse_to_fine
+
+_HOMES = {
+    "impasto.api": ("rerun", "resume", "steps", "transfer"),
+    "impasto.encoders": ("load_encoder",),
+    "impasto.errors": (
+        "ImpastoError",
+        "Interrupted",
+        "OutOfMemoryError",
+        "PictureError",
+        "UsageError",
+        "WeightsError",
+    ),
+    "impasto.losses": ("ContentLoss", "GramLoss", "Loss", "Smoothness", "WassersteinLoss"),
+    "impasto.methods.transfer": ("TransferSettings",),
+    "impasto.pictures.files": ("read_picture", "write_picture"),
+    "impasto.pictures.picture": ("Picture",),
+    "impasto.results": ("Result",),
+    "impasto.synthesis": ("Objective", "Optimisation", "Scale", "Step", "Synthesis", "Term", "coarse_to_fine"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ContentLoss",
+    "GramLoss",
+    "ImpastoError",
+    "Interrupted",
+    "Loss",
+    "Objective",
+    "Optimisation",
+    "OutOfMemoryError",
+    "Picture",
+    "PictureError",
+    "Result",
+    "Scale",
+    "Smoothness",
+    "Step",
+    "Synthesis",
+    "Term",
+    "TransferSettings",
+    "UsageError",
+    "WassersteinLoss",
+    "WeightsError",
+    "__version__",
+    "coarse_to_fine",
+    "load_encoder",
+    "read_picture",
+    "rerun",
+    "resume",
+    "steps",
+    "transfer",
+    "write_picture",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m impasto` is the `impasto` command."""
+
+from impasto.cli import main
+
+main()

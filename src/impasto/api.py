@@ -1,0 +1,74 @@
+"""The methods as Python functions: the command line's names, pictures in any form, a result that can be kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from impasto import jobs
+from impasto.jobs import Job, Observer, Running
+from impasto.machine import Precision
+from impasto.pictures.files import Source
+from impasto.records import read_record
+from impasto.results import Result
+
+
+def transfer(
+    content: Source,
+    style: Source,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **settings: Any,
+) -> Result:
+    """Repaint `content` in the manner of `style`.
+
+    Pictures are paths, PIL images, arrays `(H, W, 3)` (uint8, uint16, or float 0..1) or tensors `(3, H, W)` (0..1).
+    `settings` are those of `TransferSettings`, by the command line's names: `size=768, style_strength=1.5`.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. Observers are called with a `Step` after each step; setting
+    `cancel`, from another thread, stops the work with `Interrupted`. Raises `ImpastoError` in one sentence.
+    """
+    running = steps(content, style, device=device, precision=precision, **settings)
+    if cancel is not None:
+        running.cancel = cancel
+    return running.run(observers)
+
+
+def steps(
+    content: Source, style: Source, *, device: str = "auto", precision: Precision = "auto", **settings: Any
+) -> Running:
+    """`transfer`, step by step: iterate over it, look at `step.preview()`, stop when you like, take `.result()`.
+
+    Between steps, `running.synthesis.strengths["style"] = 40.0` changes a strength of the objective.
+    """
+    job = Job.of("transfer", {"content": content, "style": style}, settings, device=device, precision=precision)
+    return job.begin()
+
+
+def rerun(
+    path: str | PathLike[str],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    observers: Iterable[Observer] = (),
+) -> Result:
+    """Make a result again from the record inside it (or from its .json), with `changes` to settings or inputs.
+
+    Warns, with a `UserWarning`, about an input that has changed since.
+    """
+    path = Path(path)
+    record = read_record(path)
+    job = Job.from_record(record, path.parent, changes, device=device, precision=precision)
+    return job.begin().run(observers)
+
+
+def resume(checkpoint: str | PathLike[str], *, observers: Iterable[Observer] = ()) -> Result:
+    """Go on from a checkpoint that the command line left behind."""
+    running, _ = jobs.resume(Path(checkpoint))
+    return running.run(observers)

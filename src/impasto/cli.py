@@ -1,0 +1,269 @@
+"""The command line: one command a method, made from its settings; no logic of its own."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter, Token
+
+from impasto import __version__
+from impasto.console import Console, choose_console
+from impasto.errors import ImpastoError, Interrupted, UsageError
+from impasto.methods import METHODS, Method
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from impasto.jobs import Job
+
+COMMON = Group("Options everybody needs", sort_key=0)
+GROUPS = {
+    name: Group(name.capitalize(), sort_key=place)
+    for place, name in enumerate(("picture", "style", "content", "colour", "optimisation", "output", "machine"), 1)
+}
+OUTPUT, MACHINE = GROUPS["output"], GROUPS["machine"]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go. Names of fields are names of options."""
+
+    output: Annotated[
+        Path | None,
+        Parameter(
+            name=["--output", "-o"],
+            group=COMMON,
+            help="Where the result goes; the suffix chooses PNG, JPEG, WebP or TIFF. [default: named after the inputs]",
+        ),
+    ] = None
+    force: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Overwrite an existing result.")] = False
+    quality: Annotated[int, Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100).")] = 95
+    bits: Annotated[
+        Literal[8, 16] | None, Parameter(group=OUTPUT, help="Per channel. [default: 16 for TIFF, otherwise 8]")
+    ] = None
+    plot: Annotated[Path | None, Parameter(group=OUTPUT, help="Also plot the losses, as PNG, SVG or PDF.")] = None
+    record: Annotated[Path | None, Parameter(group=OUTPUT, help="Also write the record, as JSON.")] = None
+    preview: Annotated[bool, Parameter(group=OUTPUT, help="Keep a preview on disk while the work goes on.")] = True
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where the work runs, and what is said about it."""
+
+    device: Annotated[str, Parameter(group=MACHINE, help="auto, cpu, cuda, cuda:1 …, or mps.")] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Parameter(group=MACHINE, help="Of the encoder; auto is bfloat16 where the device is fast at it."),
+    ] = "auto"
+    threads: Annotated[int | None, Parameter(group=MACHINE, help="CPU threads (1 …). [default: all cores]")] = None
+    max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = 200_000_000
+    quiet: Annotated[bool, Parameter(group=MACHINE, negative=(), help="Say nothing but errors.")] = False
+    json: Annotated[bool, Parameter(group=MACHINE, negative=(), help="One JSON event a line, on stdout.")] = False
+    debug: Annotated[bool, Parameter(group=MACHINE, negative=(), help="Show tracebacks.")] = False
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs a command and exits with 0, 1 (failed), 2 (wrong use) or 130 (interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = choose_console(quiet="--quiet" in words, events="--json" in words)
+    warnings.showwarning = lambda message, *_, **__: console.note(str(message))
+    try:
+        build_app(words, console)(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        code, message = UsageError.exit_code, _usage_message(error)
+    except ImpastoError as error:
+        code, message = error.exit_code, str(error)
+    except KeyboardInterrupt:
+        code, message = Interrupted.exit_code, "stopped"
+    except BrokenPipeError:
+        code, message = 1, ""
+    except Exception as error:
+        code, message = 1, f"a defect of impasto: {type(error).__name__}: {error}; run it with --debug and report it"
+        if "--debug" in words:
+            traceback.print_exc()
+    else:
+        return
+    console.finish()
+    if message:
+        console.error(message)
+    sys.exit(code)
+
+
+def build_app(words: Sequence[str], console: Console) -> App:
+    """The application. Only the method that is called is made in full: its settings cost a second to import."""
+    app = App(
+        name="impasto",
+        version=__version__,
+        help="Repaint photographs in the manner of paintings.\n\n"
+        "impasto transfer photo.jpg painting.jpg makes photo-painting.png.",
+        result_action="return_value",
+    )
+    app.register_install_completion_command()
+    called = next((word for word in words if not word.startswith("-")), None)
+    for method in METHODS.values():
+        command = _method_command(method, console) if called == method.name else _stub
+        app.command(command, name=method.name, help=method.summary)
+    _add_record_commands(app, console)
+    app.command(_info, name="info")
+    return app
+
+
+def _stub() -> None:
+    """Stands in the list of commands for a method that is not called."""
+
+
+def _method_command(method: Method, console: Console) -> Callable[..., None]:
+    """A function whose signature holds the method's inputs, settings, and the options of output and machine."""
+
+    def command(
+        *paths: Path, output: OutputOptions | None = None, machine: MachineOptions | None = None, **settings: Any
+    ) -> None:
+        from impasto.jobs import Job
+
+        given = {name: value for name, value in settings.items() if value is not None}
+        inputs = dict(zip(method.inputs, paths, strict=True))
+        job = Job.of(method.name, inputs, given, **_where(machine or MachineOptions()))
+        _perform(job, output or OutputOptions(), console)
+
+    kind = inspect.Parameter
+    parameters = [
+        kind(role, kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help=f"The {role} picture.")])
+        for role in method.inputs
+    ]
+    parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
+    flat = Parameter(name="*")
+    for name, annotation in (
+        ("output", Annotated[OutputOptions | None, flat]),
+        ("machine", Annotated[MachineOptions | None, flat]),
+    ):
+        parameters.append(kind(name, kind.KEYWORD_ONLY, default=None, annotation=annotation))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    """A setting as an option. Its words go to the settings as they are: those know best what is wrong with them."""
+    extra: dict[str, Any] = field.json_schema_extra  # type: ignore[assignment]
+    annotation = Annotated[
+        field.annotation | None,  # type: ignore[name-defined]
+        Parameter(
+            help=field.description,
+            group=COMMON if extra["common"] else GROUPS[extra["group"]],
+            show_default=lambda _: _words(field.default),
+            converter=_as_it_is,
+            n_tokens=1,
+            accepts_keys=False,
+            negative=(),
+        ),
+    ]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _as_it_is(_type: Any, tokens: Sequence[Token]) -> str:
+    return tokens[0].value
+
+
+def _words(default: Any) -> str:
+    """A default as it would be written on the command line; nothing for None."""
+    if isinstance(default, dict):
+        return ",".join(name if weight == 1 else f"{name}:{weight:g}" for name, weight in default.items())
+    return "" if default is None else f"{default}"
+
+
+def _add_record_commands(app: App, console: Console) -> None:
+    @app.command
+    def rerun(
+        picture: Path,
+        /,
+        *,
+        set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+        output: Annotated[OutputOptions | None, Parameter(name="*")] = None,
+        machine: Annotated[MachineOptions | None, Parameter(name="*")] = None,
+    ) -> None:
+        """Make a result again from the record inside it, with changes if you like.
+
+        Parameters
+        ----------
+        picture
+            A picture that impasto made, or the .json written beside it.
+        set_
+            A setting or an input to change, as key=value; may be given several times.
+        """
+        from impasto.jobs import Job
+        from impasto.records import read_record
+
+        record = read_record(picture)
+        job = Job.from_record(record, picture.parent, _changes(set_ or []), **_where(machine or MachineOptions()))
+        result = picture.with_suffix(".png") if picture.suffix == ".json" else picture
+        _perform(job, output or OutputOptions(), console, result)
+
+    @app.command
+    def resume(
+        checkpoint: Path,
+        /,
+        *,
+        machine: Annotated[MachineOptions | None, Parameter(name="*")] = None,
+    ) -> None:
+        """Go on with work that was stopped, from its checkpoint.
+
+        Parameters
+        ----------
+        checkpoint
+            The file that Ctrl-C or a crash left behind, ending in .checkpoint.safetensors.
+        """
+        from impasto import jobs, session
+
+        running, path = jobs.resume(checkpoint)
+        session.perform(running, session.Output(path), console)
+
+
+def _info(*, debug: bool = False) -> None:
+    """Versions, devices, memory, and the encoders with the places of their weights."""
+    from impasto.info import print_info
+
+    print_info()
+
+
+def _where(machine: MachineOptions) -> dict[str, Any]:
+    return {
+        "device": machine.device,
+        "precision": machine.precision,
+        "threads": machine.threads,
+        "max_pixels": machine.max_pixels,
+    }
+
+
+def _perform(job: Job, options: OutputOptions, console: Console, result: Path | None = None) -> None:
+    from impasto import session
+
+    path = session.choose_path(job.paths, options.output or result, force=options.force)
+    output = session.Output(path, options.quality, options.bits, options.plot, options.record, options.preview)
+    session.perform(job.begin(), output, console)
+
+
+def _changes(words: Sequence[str]) -> dict[str, str]:
+    """Settings from `key=value` words."""
+    changes = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--set {word}: needs the form key=value, as in --set size=1024")
+        changes[name.replace("-", "_")] = value
+    return changes
+
+
+def _usage_message(error: CycloptsError) -> str:
+    """One line of cyclopts' words."""
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""One configurable VGG trunk; `lite`, `vgg19` and `vgg19-caffe` are three configurations of it.
+
+Blocks of 3x3 convolutions and ReLU with 2x2 pooling between the blocks (Simonyan & Zisserman 2014,
+configuration E). A layer is named after its block and its place in it: `relu4_2` is the output of
+the second convolution of the fourth block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from impasto.errors import UsageError, near_match
+
+Padding = Literal["replicate", "reflect", "zeros", "circular", "none"]
+Pooling = Literal["max", "average"]
+
+RARELY_ACTIVE = 0.02
+
+VGG19_CONVOLUTIONS = (2, 2, 4, 4, 4)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What distinguishes one trunk from another.
+
+    `widths` are channels per block, `convolutions` convolutions per block. Pictures (RGB, 0..1) are
+    put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    convolutions: tuple[int, ...] = VGG19_CONVOLUTIONS
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+    padding: Padding = "replicate"
+    pooling: Pooling = "max"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Configuration:
+        """Read what `to_json` wrote; raises ValueError or TypeError on anything else."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError("not a JSON object")
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**settings)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layer names, shallow to deep."""
+        return tuple(
+            f"relu{block}_{i}" for block, count in enumerate(self.convolutions, 1) for i in range(1, count + 1)
+        )
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """How positions of a layer relate to the picture."""
+
+    channels: int
+    stride: int
+    """Pixels of the picture between neighbouring positions."""
+    receptive_field: int
+    """Side, in pixels, of the square that one position sees."""
+
+
+def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
+    """Channels, stride and receptive field of every layer."""
+    geometry = {}
+    field, stride = 1, 1
+    for block, (width, count) in enumerate(zip(configuration.widths, configuration.convolutions, strict=True), 1):
+        if block > 1:  # a 2x2 pooling sees one more position, then positions lie twice as far apart
+            field, stride = field + stride, stride * 2
+        for i in range(1, count + 1):
+            field += 2 * stride
+            geometry[f"relu{block}_{i}"] = LayerGeometry(width, stride, field)
+    return geometry
+
+
+class VGG(nn.Module):
+    """A VGG trunk that returns the layers asked for and computes nothing beyond the deepest of them.
+
+    Call with pictures `(B, 3, H, W)`, sRGB in 0..1, and layer names; returns features `(B, C, h, w)` by
+    name. Raises `UsageError` for an unknown layer.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.geometry = layer_geometry(configuration)
+        self.convolutions = nn.ModuleDict()
+        channels = 3
+        for layer, place in self.geometry.items():
+            self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
+            channels = place.channels
+        self.register_buffer("mean", torch.tensor(configuration.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(configuration.std).view(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    @property
+    def name(self) -> str:
+        return self.configuration.name
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.geometry)
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        wanted = self.check_layers(layers)
+        features: dict[str, Tensor] = {}
+        if not wanted:
+            return features
+        x = self._normalise(picture)
+        for layer in self.geometry:
+            if layer.endswith("_1") and layer != "relu1_1":
+                x = self._pool(x)
+            x = F.relu(self._convolve(x, layer))
+            if layer in wanted:
+                features[layer] = x
+                if len(features) == len(wanted):
+                    break
+        return features
+
+    def convolution(self, layer: str) -> nn.Conv2d:
+        """The convolution whose rectified output is `layer`."""
+        return cast(nn.Conv2d, self.convolutions[_convolution_name(layer)])
+
+    def check_layers(self, layers: Iterable[str]) -> set[str]:
+        """The layers as a set; raises `UsageError`, with a near match, for one the trunk lacks."""
+        wanted = set(layers)
+        for layer in sorted(wanted):
+            if layer not in self.geometry:
+                raise UsageError(
+                    f"{layer}: no such layer; {self.name} has {self.layers[0]} … {self.layers[-1]}"
+                    f"{near_match(layer, self.layers)}"
+                )
+        return wanted
+
+    def deepest(self, layers: Iterable[str]) -> str:
+        """The deepest of the given layers (not empty)."""
+        return max(layers, key=self.layers.index)
+
+    def smallest_side(self, layers: Iterable[str]) -> int:
+        """The smallest picture side, in pixels, at which every given layer has at least 2 positions."""
+        return max(2 * self.geometry[layer].stride for layer in layers)
+
+    def sizes(self, height: int, width: int) -> dict[str, tuple[int, int]]:
+        """Height and width of every layer's features for a picture of this size (with any padding but `none`)."""
+        return {layer: (height // place.stride, width // place.stride) for layer, place in self.geometry.items()}
+
+    def with_pooling(self, pooling: Pooling) -> VGG:
+        """The same weights with another pooling (shared, not copied)."""
+        return self._varied(replace(self.configuration, pooling=pooling))
+
+    def with_padding(self, padding: Padding) -> VGG:
+        """The same weights with another padding (shared, not copied)."""
+        return self._varied(replace(self.configuration, padding=padding))
+
+    def _varied(self, configuration: Configuration) -> VGG:
+        twin = VGG.__new__(VGG)
+        nn.Module.__init__(twin)
+        twin.configuration = configuration
+        twin.geometry = self.geometry
+        twin.convolutions = self.convolutions
+        twin.register_buffer("mean", self.mean, persistent=False)
+        twin.register_buffer("std", self.std, persistent=False)
+        return twin
+
+    def _normalise(self, picture: Tensor) -> Tensor:
+        if self.configuration.channel_order == "BGR":
+            picture = picture.flip(1)
+        return (picture - self.mean) / self.std
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.configuration.pooling == "average":
+            return F.avg_pool2d(x, 2) * 2  # so that activations keep their size
+        return F.max_pool2d(x, 2)
+
+    def _convolve(self, x: Tensor, layer: str) -> Tensor:
+        convolution = self.convolution(layer)
+        padding = self.configuration.padding
+        if padding == "zeros":
+            return F.conv2d(x, convolution.weight, convolution.bias, padding=1)
+        if padding != "none":
+            x = F.pad(x, (1, 1, 1, 1), mode=padding)
+        return F.conv2d(x, convolution.weight, convolution.bias)
+
+
+def _convolution_name(layer: str) -> str:
+    return layer.replace("relu", "conv")
+
+
+@torch.no_grad()
+def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) -> None:
+    """Rescale the weights so that every channel's mean activation becomes 1 (Gatys et al. 2015).
+
+    `mean_activations[layer]` is `(C,)`, measured on natural pictures; channels that are hardly ever active (mean
+    below `RARELY_ACTIVE` of the layer's) are raised as if they reached that share, not to 1, so that they do not
+    shout. ReLU networks allow it exactly: scaling a channel by 1/m and what reads it by m changes nothing else.
+    """
+    before: Tensor | None = None
+    for layer in encoder.layers:
+        convolution = encoder.convolution(layer)
+        means = mean_activations[layer].to(convolution.weight)
+        scale = means.clamp(min=RARELY_ACTIVE * float(means.mean()))
+        scale = torch.where(scale > 0, scale, 1.0)  # a layer that is never active stays so
+        if before is not None:
+            convolution.weight.mul_(before.view(1, -1, 1, 1))
+        convolution.weight.div_(scale.view(-1, 1, 1, 1))
+        if convolution.bias is not None:
+            convolution.bias.div_(scale)
+        before = scale
+
+
+@torch.no_grad()
+def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean activation `(C,)` of every channel of every layer over pictures `(B, 3, H, W)`."""
+    sums: dict[str, Tensor] = {}
+    for picture in pictures:
+        for layer, features in encoder(picture, encoder.layers).items():
+            mean = features.float().mean(dim=(0, 2, 3))
+            sums[layer] = sums[layer] + mean if layer in sums else mean
+    return {layer: total / len(pictures) for layer, total in sums.items()}

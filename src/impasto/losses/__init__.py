@@ -1,0 +1,18 @@
+"""Losses: each knows its target and says how far a picture's features are from it, as a relative error."""
+
+from impasto.losses.base import Features, Loss, Weights, normalised_weights
+from impasto.losses.content import ContentLoss
+from impasto.losses.gram import GramLoss
+from impasto.losses.smoothness import Smoothness
+from impasto.losses.wasserstein import WassersteinLoss
+
+__all__ = [
+    "ContentLoss",
+    "Features",
+    "GramLoss",
+    "Loss",
+    "Smoothness",
+    "WassersteinLoss",
+    "Weights",
+    "normalised_weights",
+]

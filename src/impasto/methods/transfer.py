@@ -1,0 +1,247 @@
+"""One picture in the style of another, by optimisation.
+
+Gatys, Ecker & Bethge, "A Neural Algorithm of Artistic Style" (2015) and "Image Style Transfer Using Convolutional
+Neural Networks" (CVPR 2016). What differs here: losses are relative errors, so that strengths mean the same at every
+size and for every style; the picture is optimised coarse to fine by projected Adam; the result is an average of the
+iterates; a little smoothness keeps noise out of what the encoder does not see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from impasto.encoders import load_encoder
+from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError
+from impasto.losses import ContentLoss, GramLoss, Loss, Smoothness, WassersteinLoss, Weights
+from impasto.machine import Machine
+from impasto.methods.settings import Layers, Settings, setting
+from impasto.methods.work import Work
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import equal_area, fit, resize, resize_mask
+from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, coarse_to_fine
+from impasto.synthesis.objective import encode
+
+CONTENT, SMOOTHNESS = 1.0, 2.0
+STYLE = {"gram": 20.0, "wasserstein": 20.0}
+"""Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
+
+WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
+STARTS = ("content", "noise", "style", "gray")
+GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
+
+Strength = Annotated[float, Field(ge=0, le=1000)]
+
+
+class TransferSettings(Settings):
+    """Settings of `transfer`."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "sketch": {"steps": 15},
+        "balanced": {},
+        "painterly": {"style_strength": 2.0, "steps": 60},
+        "bold": {"style_strength": 4.0, "style_scale": 1.6, "content_strength": 0.6, "steps": 60},
+    }
+
+    size: Annotated[int, Field(ge=16, le=65_536)] | Literal["full"] = setting(
+        512, "picture", "Longest side of the result, in pixels (16 …), or `full`: the content's own size.", common=True
+    )
+    start: str = setting(
+        "content", "picture", "Where to begin: `content`, `noise`, `style`, `gray` or the path of a picture."
+    )
+    preset: Literal["sketch", "balanced", "painterly", "bold"] = setting(
+        "balanced", "style", "A set of values to begin with; options given beside it count more.", common=True
+    )
+    style_strength: Strength = setting(
+        1.0, "style", "How strongly the style acts (0 … 1000; 1 is balanced, 4 is bold).", common=True
+    )
+    style_scale: Annotated[float, Field(ge=0.05, le=20)] = setting(
+        1.0, "style", "Size of the strokes (0.05 … 20; 1: the style picture as large as the content).", common=True
+    )
+    style_loss: Literal["gram", "wasserstein"] = setting(
+        "gram", "style", "What of the style is compared: channels active together, or their distribution."
+    )
+    style_layers: Layers | None = setting(
+        None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
+    )
+    content_strength: Strength = setting(
+        1.0, "content", "How strongly the content holds (0 … 1000; 0.3 is free, 3 is strict)."
+    )
+    content_layers: Layers = setting({"relu4_2": 1.0}, "content", "Layers that carry the content, with weights.")
+    smoothness: Strength = setting(1.0, "style", "How strongly noise is suppressed (0 … 1000).")
+    encoder: str = setting("lite", "optimisation", "`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file.")
+    pooling: Literal["max", "average"] = setting(
+        "max", "optimisation", "Pooling inside the encoder: `max` as trained, `average` a little softer."
+    )
+    optimiser: Literal["adam", "lbfgs"] = setting("adam", "optimisation", "Which optimiser.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = setting(
+        0.02, "optimisation", "Step of Adam, in units of the full tonal range (0 … 1)."
+    )
+    steps: Annotated[int, Field(ge=1, le=100_000)] = setting(
+        40, "optimisation", "Most steps at the finest scale (1 …); coarser ones take 2.5 and 3 times as many."
+    )
+    coarsest: Annotated[int, Field(ge=16, le=65_536)] = setting(
+        128, "optimisation", "Longest side of the first scale, in pixels, about (16 …)."
+    )
+    scale_ratio: Annotated[float, Field(ge=1.1, le=16)] = setting(
+        2.0, "optimisation", "From one scale to the next (1.1 … 16)."
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = setting(
+        0.98, "optimisation", "Decay of the average of the iterates (0 … 1; 0 takes the last one)."
+    )
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = setting(
+        0.001, "optimisation", "A scale ends when the loss falls by less than this share in 20 steps (0: never)."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = setting(
+        0, "optimisation", "Of everything random; the same seed gives the same picture."
+    )
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        return {} if self.start in STARTS else {"start": self.start}
+
+    @property
+    def style_weights(self) -> dict[str, float]:
+        """The style layers, or the default ones of the style loss."""
+        if self.style_layers is not None:
+            return self.style_layers
+        return WASSERSTEIN_LAYERS if self.style_loss == "wasserstein" else GRAM_LAYERS
+
+    @property
+    def layers(self) -> set[str]:
+        """All the layers that are read."""
+        return {*self.content_layers, *self.style_weights}
+
+
+def transfer(
+    content: Picture, style: Picture, settings: TransferSettings, machine: Machine, start: Picture | None = None
+) -> Work:
+    """Repaint `content` in the manner of `style`: x* = argmin content + style + smoothness.
+
+    `start` is the picture to begin with where `settings.start` names one. Raises `UsageError` for
+    layers that the encoder lacks and for pictures too small for them.
+    """
+    encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
+    encoder.check_layers(settings.layers)
+    smallest = encoder.smallest_side(settings.layers)
+    height, width = _result_size(content, settings, smallest)
+    schedule = coarse_to_fine(
+        height,
+        width,
+        steps=settings.steps,
+        coarsest=settings.coarsest,
+        ratio=settings.scale_ratio,
+        smallest_side=smallest,
+    )
+    scene = _Scene(content, style, start, settings, machine, encoder)
+    optimisation = Optimisation(
+        settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
+    )
+    synthesis = Synthesis(schedule, scene.objective, scene.start, optimisation)
+    return Work(synthesis, encoder, settings.layers, content)
+
+
+def _result_size(content: Picture, settings: TransferSettings, smallest: int) -> tuple[int, int]:
+    """Height and width of the result; raises `UsageError` where the layers need a larger one."""
+    size = max(content.height, content.width) if settings.size == "full" else settings.size
+    height, width = fit(content.height, content.width, size)
+    if min(height, width) < smallest:
+        longest, shortest = max(content.height, content.width), min(content.height, content.width)
+        raise UsageError(
+            f"{content.name}: size {size} makes it {width}×{height}, and the layers need {smallest} pixels on the "
+            f"shorter side: use --size {math.ceil(smallest * longest / shortest)} or larger, or shallower layers"
+        )
+    return height, width
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The inputs, and what becomes of them at a scale."""
+
+    content: Picture
+    style: Picture
+    start_picture: Picture | None
+    settings: TransferSettings
+    machine: Machine
+    encoder: VGG
+
+    def objective(self, scale: Scale) -> Objective:
+        """Content, style and smoothness, with their targets at this scale."""
+        settings = self.settings
+        content, content_where = self._content_features(scale)
+        style, style_where = self._style_features(scale)
+        style_loss: Loss
+        if settings.style_loss == "gram":
+            style_loss = GramLoss(style, settings.style_weights, style_where, content_where)
+        else:
+            style_loss = WassersteinLoss(style, settings.style_weights, style_where, content_where)
+        content_loss = ContentLoss(content, settings.content_layers, content_where)
+        return Objective(
+            self.encoder,
+            [
+                Term("content", content_loss, settings.content_strength * CONTENT),
+                Term("style", style_loss, settings.style_strength * STYLE[settings.style_loss]),
+                Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
+            ],
+            bfloat16=self.machine.bfloat16,
+        )
+
+    def start(self, scale: Scale) -> Tensor:
+        """The first picture `(1, 3, H, W)`; noise is drawn on the CPU, so that all devices begin alike."""
+        height, width = scale.height, scale.width
+        if self.settings.start == "content":
+            pixels = resize(self.content.pixels, height, width)
+        elif self.settings.start == "style":
+            pixels = resize(self.style.pixels, height, width)
+        elif self.settings.start == "gray":
+            pixels = torch.full((1, 3, height, width), 0.5)
+        elif self.settings.start == "noise":
+            generator = torch.Generator().manual_seed(self.settings.seed)
+            pixels = torch.rand((1, 3, height, width), generator=generator)
+        elif self.start_picture is not None:
+            pixels = resize(self.start_picture.pixels, height, width)
+        else:
+            raise UsageError(
+                f"start: {self.settings.start!r} is neither {', '.join(STARTS)} nor a picture given with it"
+            )
+        return self._on_device(pixels)
+
+    def _content_features(self, scale: Scale) -> tuple[dict[str, Tensor], Weights | None]:
+        pixels = resize(self.content.pixels, scale.height, scale.width)
+        features = self._encode(pixels, self.settings.content_layers)
+        return features, self._where(self.content, pixels)
+
+    def _style_features(self, scale: Scale) -> tuple[dict[str, Tensor], Weights | None]:
+        area = scale.pixels * self.settings.style_scale**2
+        height, width = equal_area(self.style.height, self.style.width, area)
+        smallest = self.encoder.smallest_side(self.settings.style_weights)
+        if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
+            height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
+            if height * width > 16 * area:
+                raise UsageError(
+                    f"{self.style.name}: {self.style.width}×{self.style.height} is too narrow for the style's layers: "
+                    "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
+                )
+        pixels = resize(self.style.pixels, height, width)
+        return self._encode(pixels, self.settings.style_weights), self._where(self.style, pixels)
+
+    @torch.no_grad()
+    def _encode(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return encode(self.encoder, self._on_device(pixels), layers, bfloat16=self.machine.bfloat16)
+
+    def _where(self, picture: Picture, pixels: Tensor) -> Weights | None:
+        """Where a picture resized to `pixels` is visible, at every layer; None if it is everywhere."""
+        if picture.alpha is None:
+            return None
+        sizes = self.encoder.sizes(pixels.shape[-2], pixels.shape[-1])
+        return {layer: self._on_device(resize_mask(picture.alpha, *sizes[layer])) for layer in self.settings.layers}
+
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.machine.device).contiguous(memory_format=torch.channels_last)

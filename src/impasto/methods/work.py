@@ -1,0 +1,30 @@
+"""What a method gives back: its synthesis, ready to run, and how the picture is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from impasto.encoders.vgg import VGG
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize_mask
+from impasto.synthesis import Synthesis
+
+
+@dataclass(frozen=True)
+class Work:
+    """A method applied to its inputs. `layers` of the `encoder` are what its losses read, which decides its memory."""
+
+    synthesis: Synthesis
+    encoder: VGG
+    layers: Iterable[str]
+    content: Picture
+
+    def finish(self, pixels: Tensor) -> Picture:
+        """The result from the synthesised pixels: the content's alpha and bit depth come back."""
+        alpha = self.content.alpha
+        if alpha is not None:
+            alpha = resize_mask(alpha, pixels.shape[-2], pixels.shape[-1])
+        return Picture(pixels.detach().float().cpu(), alpha, self.content.bits)

@@ -1,0 +1,110 @@
+"""The record of a result: everything that made it, and enough to make it again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from impasto.errors import PictureError
+from impasto.pictures.files import read_embedded_record
+from impasto.synthesis.optimize import Moment
+
+LONGEST_HISTORY = 200
+
+
+class InputRecord(BaseModel):
+    """A picture that went in: its role, where it was, and what it was."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    path: str | None
+    sha256: str | None
+    width: int
+    height: int
+
+
+class MomentRecord(BaseModel):
+    """The losses at one step."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int
+    step: int
+    total: float
+    losses: dict[str, float]
+
+
+class Record(BaseModel):
+    """What made a result. `seconds` of work, `peak_memory` in bytes, `history` thinned to some 200 lines."""
+
+    model_config = ConfigDict(frozen=True)
+
+    impasto: str
+    torch: str
+    python: str = platform.python_version()
+    method: str
+    settings: dict[str, Any]
+    inputs: tuple[InputRecord, ...]
+    encoder: str
+    encoder_checksum: str
+    device: str
+    precision: str
+    width: int
+    height: int
+    seconds: float
+    peak_memory: int
+    history: tuple[MomentRecord, ...] = ()
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Record:
+        """Read what `to_json` wrote into the file `name`; raises `PictureError`."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise PictureError(
+                f"{name}: its record is damaged or of another version ({error.errors()[0]['msg']})"
+            ) from None
+
+
+def read_record(path: Path) -> Record:
+    """The record embedded in a picture, or in a .json beside one; raises `PictureError` if there is none."""
+    if path.suffix == ".json":
+        return Record.from_json(_read_text(path), path.name)
+    text = read_embedded_record(path)
+    if text is None:
+        raise PictureError(f"{path}: holds no impasto record; rerun needs a picture that impasto wrote, or its .json")
+    return Record.from_json(text, str(path))
+
+
+def thinned(history: Sequence[Moment]) -> tuple[MomentRecord, ...]:
+    """At most `LONGEST_HISTORY` lines of a history, evenly chosen, the last one among them; five digits."""
+    every = -(-len(history) // LONGEST_HISTORY) or 1
+    chosen = [moment for i, moment in enumerate(history) if (len(history) - 1 - i) % every == 0]
+    return tuple(
+        MomentRecord(
+            size=moment.size,
+            step=moment.step,
+            total=_rounded(moment.total),
+            losses={name: _rounded(value) for name, value in moment.losses.items()},
+        )
+        for moment in chosen
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"{path}: cannot be read ({error})") from None

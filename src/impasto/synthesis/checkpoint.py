@@ -1,0 +1,38 @@
+"""A synthesis on disk: written whole or not at all, read without running anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.errors import PictureError
+from impasto.pictures.atomic import atomic_write
+from impasto.synthesis.optimize import Synthesis
+
+KEY = "impasto-checkpoint"
+
+
+def save_checkpoint(path: Path, synthesis: Synthesis, about: dict[str, Any]) -> None:
+    """Write the state of a synthesis, with `about` (plain JSON values) saying what it belongs to."""
+    tensors, rest = synthesis.state()
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(plain, temporary, metadata={KEY: json.dumps({"about": about, "state": rest})})
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """The tensors, the rest of the state, and what it belongs to; raises `PictureError` in one sentence."""
+    if not path.is_file():
+        raise PictureError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, header["state"], header["about"]
+    except (SafetensorError, KeyError, ValueError, OSError):
+        raise PictureError(f"{path}: is no checkpoint of impasto, or damaged; start the work anew") from None

@@ -1,0 +1,355 @@
+"""Train `lite`: a small VGG trunk that predicts its teachers' features through 1x1 heads, thrown away afterwards.
+
+    python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
+
+Random initialisation, fixed seed. Every target channel is standardised, so the loss of a layer is the share of
+the teacher's variance that is left unexplained. Convolutions are trained with Muon (momentum, orthogonalised per
+matrix), everything else with AdamW; the weights that count are an exponential average. A checkpoint every few
+minutes; starting again with the same --out goes on from it, and a changed --steps moves the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from impasto.encoders.vgg import VGG, Configuration
+from teachers import EXACT_LAYERS, REDUCED_LAYERS, exact_teacher, reduced_teacher
+
+HELD_OUT = 96
+LAYERS = EXACT_LAYERS + REDUCED_LAYERS
+# Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
+SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
+
+
+def main() -> None:
+    options = parse()
+    torch.manual_seed(options.seed)
+    random.seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    print("options", vars(options), flush=True)
+
+    pictures = read_pictures(options.pictures)
+    random.Random(0).shuffle(pictures)
+    held_out, pictures = pictures[:HELD_OUT], pictures[HELD_OUT:]
+    print(f"{len(pictures)} pictures to learn from, {len(held_out)} held out", flush=True)
+    teach = Teachers(options.teachers)
+    teach.standardise([plain_crops(held_out[i : i + 16], 128) for i in range(0, HELD_OUT, 16)])
+
+    student = Student(tuple(options.widths), teach.widths)
+    average = Student(tuple(options.widths), teach.widths)
+    average.load_state_dict(student.state_dict())
+    matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
+    others = [p for p in student.parameters() if not any(p is m for m in matrices)]
+    muon = Muon(matrices, lr=options.lr)
+    adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    start = resume(options.out, student, average, muon, adam)
+
+    test = [(x := plain_crops(held_out[i : i + 16], 128), teach(x)) for i in range(0, HELD_OUT, 16)]
+    bases = [group["lr"] for group in (*muon.param_groups, *adam.param_groups)]
+    buffer: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
+    running: dict[str, float] = {}
+    began = time.time()
+    for step in range(start, options.steps):
+        rate = learning_rate(step, options.steps, options.decay)
+        for group, base in zip((*muon.param_groups, *adam.param_groups), bases, strict=True):
+            group["lr"] = base * rate
+        if step % options.echo == 0 or len(buffer) < 8:
+            crops = augmented_crops(pictures, options.batch, options.crop)
+            buffer.append((crops, teach(crops)))
+            crops, targets = buffer[-1]
+        else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
+            crops, targets = random.choice(buffer)
+        losses = student.residuals(crops, targets)
+        total = sum(losses.values()) / len(losses)
+        muon.zero_grad(set_to_none=True)
+        adam.zero_grad(set_to_none=True)
+        total.backward()
+        muon.step()
+        adam.step()
+        decay = min(0.998, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for a, p in zip(average.parameters(), student.parameters(), strict=True):
+                a.lerp_(p, 1 - decay)
+        for name, value in losses.items():
+            running[name] = 0.98 * running.get(name, value.item()) + 0.02 * value.item()
+        if (step + 1) % options.report == 0 or step + 1 == options.steps:
+            average.trunk.measure_norms([crops for crops, _ in buffer])
+            report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test))
+            save(options.out, step + 1, student, average, muon, adam)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders, searched deeply")
+    parser.add_argument("--teachers", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--widths", type=int, nargs=5, default=(24, 48, 96, 128, 128))
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=128, help="pixels")
+    parser.add_argument("--echo", type=int, default=3, help="steps per batch that the teachers look at")
+    parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
+    parser.add_argument("--report", type=int, default=250, help="steps between reports and checkpoints")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+class Teachers:
+    """Standardised target features by layer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.exact, self.reduced = exact_teacher(folder), reduced_teacher(folder)
+        self.widths = {layer: self.exact.geometry[layer].channels for layer in EXACT_LAYERS}
+        self.widths |= {layer: self.reduced.geometry[layer].channels for layer in REDUCED_LAYERS}
+        self.moments: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def raw(self, x: Tensor) -> dict[str, Tensor]:
+        return self.exact(x, EXACT_LAYERS) | self.reduced(x, REDUCED_LAYERS)
+
+    @torch.no_grad()
+    def standardise(self, batches: list[Tensor]) -> None:
+        features = [self.raw(x) for x in batches]
+        for layer in LAYERS:
+            values = torch.cat([f[layer] for f in features])
+            mean = values.mean((0, 2, 3), keepdim=True)
+            std = values.std((0, 2, 3), keepdim=True)
+            self.moments[layer] = mean, std.clamp(min=1e-3 * float(std.max()))
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        return {
+            name: (sparse(name, f) - self.moments[name][0]) / self.moments[name][1] for name, f in self.raw(x).items()
+        }
+
+
+def sparse(layer: str, features: Tensor) -> Tensor:
+    """The positions at which a layer is compared."""
+    step = SPARSE.get(layer, 1)
+    return features[:, :, step // 2 :: step, step // 2 :: step]
+
+
+def student_configuration(widths: Sequence[int]) -> Configuration:
+    return Configuration("lite", tuple(widths), (2, 2, 4, 4, 1), padding="replicate")
+
+
+class TrainableVGG(VGG):
+    """The trunk with batch normalisation before every ReLU; without it most channels of the deep blocks die."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(g.channels) for layer, g in self.geometry.items()})
+
+    def _convolve(self, x: Tensor, layer: str) -> Tensor:
+        return self.norms[layer](super()._convolve(x, layer))
+
+    @torch.no_grad()
+    def measure_norms(self, batches: list[Tensor]) -> None:
+        """Set the normalisations' statistics to those of these pictures."""
+        for norm in self.norms.values():
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean
+        self.train()
+        for x in batches:
+            self(x, self.layers)
+        self.eval()
+
+    @torch.no_grad()
+    def folded(self) -> VGG:
+        """The same function as a plain trunk: each normalisation goes into the convolution before it."""
+        plain = VGG(self.configuration)
+        for layer in self.layers:
+            norm, source, target = self.norms[layer], self.convolution(layer), plain.convolution(layer)
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            target.weight.copy_(source.weight * scale.view(-1, 1, 1, 1))
+            target.bias.copy_((source.bias - norm.running_mean) * scale + norm.bias)
+        return plain.eval()
+
+
+class Student(nn.Module):
+    """The trunk and its heads."""
+
+    def __init__(self, widths: tuple[int, ...], targets: dict[str, int]) -> None:
+        super().__init__()
+        self.trunk = TrainableVGG(student_configuration(widths))
+        self.heads = nn.ModuleDict(
+            {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
+        )
+        for convolution in self.trunk.convolutions.values():
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def residuals(self, x: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Unexplained share of the variance, per layer."""
+        features = self.trunk(x, targets)
+        return {
+            name: F.mse_loss(self.heads[name](sparse(name, features[name])), target) for name, target in targets.items()
+        }
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum whose update is orthogonalised by Newton-Schulz steps (Jordan et al. 2024)."""
+
+    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["m"] = torch.zeros_like(p)
+                state["m"].lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(state["m"], group["momentum"]).reshape(len(p), -1)
+                update = orthogonalised(update) * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(update.reshape(p.shape), alpha=-group["lr"])
+
+
+def orthogonalised(g: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: five quintic Newton-Schulz steps."""
+    x = g / (g.norm() + 1e-7)
+    if tall := x.shape[0] > x.shape[1]:
+        x = x.T
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+def learning_rate(step: int, steps: int, decay: float) -> float:
+    """Short warm-up, constant, then linear to zero over the last `decay` of the steps."""
+    return min(1.0, (step + 1) / 200, (steps - step) / (decay * steps))
+
+
+def read_pictures(folders: list[Path]) -> list[np.ndarray]:
+    """All pictures as RGB bytes, shorter side at most 256."""
+    found = []
+    for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".png"}):
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        if min(picture.size) < 96:
+            continue
+        scale = 256 / min(picture.size)
+        if scale < 1:
+            picture = picture.resize([round(s * scale) for s in picture.size], Image.Resampling.LANCZOS)
+        found.append(np.asarray(picture))
+    return found
+
+
+def as_tensor(picture: np.ndarray) -> Tensor:
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def plain_crops(pictures: list[np.ndarray], size: int) -> Tensor:
+    """Centre squares, resized."""
+    crops = []
+    for picture in pictures:
+        h, w = picture.shape[:2]
+        s = min(h, w)
+        square = as_tensor(picture[(h - s) // 2 : (h + s) // 2, (w - s) // 2 : (w + s) // 2])
+        crops.append(F.interpolate(square, (size, size), mode="bilinear", antialias=True))
+    return torch.cat(crops).contiguous(memory_format=torch.channels_last)
+
+
+def augmented_crops(pictures: list[np.ndarray], count: int, size: int) -> Tensor:
+    """Random squares of random scale, flipped, relit; some noisy, blurred or mixed with another picture.
+
+    The last three look like what an optimiser shows the encoder on its way, which photographs do not.
+    """
+    x = torch.cat([random_square(random.choice(pictures), size) for _ in range(count)])
+    gain = 1 + 0.2 * torch.randn(count, 1, 1, 1)
+    tint = 0.06 * torch.randn(count, 3, 1, 1)
+    x = (x - 0.5) * gain + 0.5 + tint
+    for i in range(count):
+        kind = random.random()
+        if kind < 0.2:
+            x[i] += random.uniform(0, 0.12) * torch.randn_like(x[i])
+        elif kind < 0.35:
+            other = x[random.randrange(count)]
+            x[i] = x[i].lerp(other, random.uniform(0.1, 0.5))
+        elif kind < 0.45:
+            small = F.avg_pool2d(x[i : i + 1], 2)
+            blurred = F.interpolate(small, (size, size), mode="bilinear")[0]
+            x[i] = x[i].lerp(blurred, random.uniform(-1.0, 1.0))  # negative: sharpened
+        elif kind < 0.5:
+            x[i] = torch.rand(3, 1, 1) + random.uniform(0, 0.3) * torch.randn_like(x[i])
+    return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def random_square(picture: np.ndarray, size: int) -> Tensor:
+    h, w = picture.shape[:2]
+    side = min(h, w)
+    crop = min(side, max(96, round(math.exp(random.uniform(math.log(min(size, side)), math.log(side))))))
+    top, left = random.randint(0, h - crop), random.randint(0, w - crop)
+    square = as_tensor(picture[top : top + crop, left : left + crop])
+    if random.random() < 0.5:
+        square = square.flip(3)
+    if random.random() < 0.25:
+        square = square.transpose(2, 3)
+    return square if crop == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
+
+
+@torch.no_grad()
+def evaluate(student: Student, test: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
+    sums = dict.fromkeys(LAYERS, 0.0)
+    for x, targets in test:
+        for name, value in student.residuals(x, targets).items():
+            sums[name] += value.item() / len(test)
+    return sums
+
+
+def report(
+    out: Path, step: int, seconds: float, rate: float, running: dict[str, float], held_out: dict[str, float]
+) -> None:
+    line = {"step": step, "seconds": round(seconds), "rate": round(rate, 3)}
+    line["held_out"] = {name: round(value, 4) for name, value in held_out.items()}
+    line["training"] = {name: round(value, 4) for name, value in running.items()}
+    with (out / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+    print(step, f"{seconds:.0f}s", " ".join(f"{n[4:]} {v:.3f}" for n, v in held_out.items()), flush=True)
+
+
+def save(out: Path, step: int, student: Student, average: Student, *optimisers: torch.optim.Optimizer) -> None:
+    state = {
+        "step": step,
+        "student": student.state_dict(),
+        "average": average.state_dict(),
+        "optimisers": [o.state_dict() for o in optimisers],
+    }
+    torch.save(state, out / "checkpoint.tmp")
+    (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
+
+
+def resume(out: Path, student: Student, average: Student, *optimisers: torch.optim.Optimizer) -> int:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    student.load_state_dict(state["student"])
+    average.load_state_dict(state["average"])
+    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+        rates = [group["lr"] for group in optimiser.param_groups]
+        optimiser.load_state_dict(saved)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+    return int(state["step"])
+
+
+if __name__ == "__main__":
+    main()
