@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from impasto.encoders.vgg import VGG, Configuration
+from impasto.encoders.vgg import VGG, Configuration, measure_mean_activations, normalise_activations
 
 EXACT_LAYERS = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
 REDUCED_LAYERS = ("relu3_4", "relu4_1", "relu4_2", "relu4_4", "relu5_1")
@@ -53,6 +54,30 @@ def reduced_teacher(folder: Path) -> VGG:
         )
     )
     return _filled(encoder, {k: v for k, v in weights.items() if "expand" not in k})
+
+
+class BothTeachers(VGG):
+    """The best there is of VGG-19 here: the original where it could be had, the reduced one below.
+
+    Only for comparison: it computes both trunks.
+    """
+
+    def __init__(self, exact: VGG, reduced: VGG) -> None:
+        super().__init__(reduced.configuration)
+        self.exact, self.reduced = exact, reduced
+
+    def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        shallow = [layer for layer in layers if layer in EXACT_LAYERS]
+        deep = [layer for layer in layers if layer not in EXACT_LAYERS]
+        features: dict[str, Tensor] = self.exact(picture, shallow) | self.reduced(picture, deep)
+        return features
+
+
+def normalised(encoder: VGG, pictures: Sequence[Tensor]) -> VGG:
+    """The encoder with mean activations of 1 over these pictures."""
+    with torch.no_grad():
+        normalise_activations(encoder, measure_mean_activations(encoder, pictures))
+    return encoder
 
 
 def _filled(encoder: VGG, weights: dict[str, Tensor]) -> VGG:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console as RichConsole
@@ -25,6 +30,7 @@ class Console(Protocol):
     def note(self, message: str) -> None: ...
     def error(self, message: str) -> None: ...
     def result(self, path: str, facts: dict[str, Any]) -> None: ...
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None: ...
     def finish(self) -> None: ...
 
 
@@ -34,14 +40,15 @@ def choose_console(*, quiet: bool = False, events: bool = False) -> Console:
         return JsonConsole()
     if quiet:
         return QuietConsole()
-    return BarConsole() if sys.stderr.isatty() else LineConsole()
+    animated = sys.stderr.isatty() and not RichConsole(stderr=True).is_dumb_terminal
+    return BarConsole() if animated else LineConsole()
 
 
 class QuietConsole:
     """Errors on stderr and result paths on stdout."""
 
     def __init__(self) -> None:
-        self._rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._rich = RichConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
     def begin(self, running: Running, seconds: float) -> None:
         pass
@@ -59,8 +66,12 @@ class QuietConsole:
         self._rich.print(message, style="red", markup=False)
 
     def result(self, path: str, facts: dict[str, Any]) -> None:
-        sys.stdout.write(f"{path}\n")
-        sys.stdout.flush()
+        _print(path)
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        widest = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            _print(f"{name:{widest}}  {value}")
 
     def finish(self) -> None:
         pass
@@ -74,6 +85,7 @@ class LineConsole(QuietConsole):
     def __init__(self) -> None:
         super().__init__()
         self._said = time.monotonic()
+        self._last: Step | None = None
 
     def begin(self, running: Running, seconds: float) -> None:
         self._rich.print(headline(running), markup=False)
@@ -81,21 +93,43 @@ class LineConsole(QuietConsole):
             self._rich.print(outlook(running, seconds), markup=False)
 
     def step(self, step: Step) -> None:
-        if step.step == step.steps or time.monotonic() - self._said >= self.seconds_between_lines:
-            self._said = time.monotonic()
-            self._rich.print(f"{_place(step)} {step.step}/{step.steps}  {_losses(step)}  {_time(step)}", markup=False)
+        if self._last is not None and self._last.scale != step.scale:
+            self._close(self._last)
+        self._last = step
+        self._show(step)
 
     def download(self, done: int, total: int) -> None:
-        if done == total or time.monotonic() - self._said >= self.seconds_between_lines:
-            self._said = time.monotonic()
-            self._rich.print(f"download {done / 1e6:.0f} of {total / 1e6:.0f} MB", markup=False)
+        if done == total or self._is_time():
+            self._rich.print(f"download {_megabytes(done, total)}", markup=False)
 
     def note(self, message: str) -> None:
         self._rich.print(message, style="dim", markup=False)
 
     def result(self, path: str, facts: dict[str, Any]) -> None:
+        if self._last is not None:
+            self._close(self._last)
+        self.finish()
         super().result(path, facts)
         self._rich.print(epilogue(path, facts), markup=False)
+
+    def _show(self, step: Step) -> None:
+        """Tell of a step on the way."""
+        if step.step < step.steps and self._is_time():
+            self._line(step, f"eta {duration(step.eta)}")
+
+    def _close(self, step: Step) -> None:
+        """Tell of the last step of a scale: only now is it known that the scale ended with it."""
+        self._line(step, duration(step.seconds))
+
+    def _line(self, step: Step, when: str) -> None:
+        self._rich.print(f"{_place(step)} {step.step}/{step.steps}  {_losses(step)}  {when}", markup=False)
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._said < self.seconds_between_lines:
+            return False
+        self._said = now
+        return True
 
 
 class BarConsole(LineConsole):
@@ -107,35 +141,42 @@ class BarConsole(LineConsole):
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[facts]}"),
             console=self._rich,
             refresh_per_second=8,
+            redirect_stdout=False,  # results go there
         )
 
-    def step(self, step: Step) -> None:
-        self._progress.start()
-        task = self._task(step.scale, _place(step), step.steps)
-        facts = f"{_losses(step)}  {_time(step)}"
-        ended = step.step if step.eta == 0 else step.steps
-        self._progress.update(task, completed=step.step, total=max(ended, step.steps), facts=escape(facts))
-
     def download(self, done: int, total: int) -> None:
-        self._progress.start()
-        task = self._task(0, "download", total)
-        self._progress.update(task, completed=done, facts=f"{total / 1e6:.0f} MB")
+        self._update(0, "download", done, max(done, total), "", _megabytes(done, total))
 
     def finish(self) -> None:
         self._progress.stop()
 
-    def _task(self, key: int, description: str, total: int) -> TaskID:
+    def _show(self, step: Step) -> None:
+        self._update_step(step, step.steps, f"eta {duration(step.eta)}")
+
+    def _close(self, step: Step) -> None:
+        self._update_step(step, step.step, duration(step.seconds))
+
+    def _update_step(self, step: Step, total: int, when: str) -> None:
+        facts = f"{_losses(step)}  {when}"
+        self._update(step.scale, _place(step), step.step, total, f"{step.step}/{step.steps}", facts)
+
+    def _update(self, key: int, description: str, done: int, total: int, count: str, facts: str) -> None:
+        self._progress.start()
         if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(description, total=total, facts="")
-        return self._tasks[key]
+            self._tasks[key] = self._progress.add_task(description, count="", facts="")
+        self._progress.update(self._tasks[key], completed=done, total=total, count=count, facts=escape(facts))
 
 
 class JsonConsole(QuietConsole):
-    """One JSON object a line on stdout: `begin`, `step`, `note`, `error`, `result`."""
+    """One JSON object a line on stdout: `begin`, `download`, `step`, `note`, `error`, `result`, `info`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._percent = -1
 
     def begin(self, running: Running, seconds: float) -> None:
         scales = [[scale.width, scale.height, scale.steps] for scale in running.synthesis.schedule]
@@ -146,7 +187,10 @@ class JsonConsole(QuietConsole):
         self._say("step", **facts)
 
     def download(self, done: int, total: int) -> None:
-        self._say("download", done=done, total=total)
+        percent = 100 * done // max(total, 1)
+        if percent != self._percent:  # pieces are small: thousands of events would tell no more
+            self._percent = percent
+            self._say("download", done=done, total=total)
 
     def note(self, message: str) -> None:
         self._say("note", message=message)
@@ -157,9 +201,11 @@ class JsonConsole(QuietConsole):
     def result(self, path: str, facts: dict[str, Any]) -> None:
         self._say("result", path=path, **facts)
 
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._say("info", **dict(rows))
+
     def _say(self, event: str, **facts: Any) -> None:
-        sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
-        sys.stdout.flush()
+        _print(json.dumps({"event": event, **facts}))
 
 
 def headline(running: Running) -> str:
@@ -185,8 +231,14 @@ def epilogue(path: str, facts: dict[str, Any]) -> str:
     """Size, seconds and memory, and how to make it again."""
     return (
         f"{facts['width']}×{facts['height']}   {facts['seconds']:.1f} s   peak {facts['peak_memory'] / 1e9:.1f} GB\n"
-        f"again: impasto rerun {path} --set size={2 * max(facts['width'], facts['height'])}"
+        f"again: impasto rerun {shell_word(path)} --set size={2 * max(facts['width'], facts['height'])}"
     )
+
+
+def shell_word(path: str | Path) -> str:
+    """A path as it must be typed: quoted where the shell would take it apart, and not to be taken for an option."""
+    word = f".{os.sep}{path}" if str(path).startswith("-") else str(path)
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
 
 
 def duration(seconds: float) -> str:
@@ -206,5 +258,13 @@ def _losses(step: Step) -> str:
     return "  ".join(f"{name} {value:.2g}" for name, value in step.losses.items() if name != "smoothness")
 
 
-def _time(step: Step) -> str:
-    return duration(step.seconds) if step.eta == 0 else f"eta {duration(step.eta)}"
+def _megabytes(done: int, total: int) -> str:
+    return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+
+
+def _print(line: str) -> None:
+    """A line on stdout; file names need not be text that it can show."""
+    sys.stdout.flush()
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.buffer.write(f"{line}{os.linesep}".encode(encoding, "surrogateescape"))
+    sys.stdout.buffer.flush()

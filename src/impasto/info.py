@@ -8,24 +8,14 @@ from importlib.metadata import version
 
 import psutil
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from impasto import __version__
 from impasto.encoders import ENCODERS, cache_folder, encoder_status
 from impasto.machine import bfloat16_pays, devices, free_memory
 
 
-def print_info() -> None:
-    """Print versions, devices, memory and encoders on stdout."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in facts():
-        table.add_row(name, value)
-    Console(soft_wrap=True, highlight=False).print(table)
-
-
 def facts() -> list[tuple[str, str]]:
-    """What is worth knowing, as pairs of names and words."""
+    """Versions, devices, memory and encoders, as pairs of names and words."""
     memory = psutil.virtual_memory()
     rows = [
         ("impasto", __version__),

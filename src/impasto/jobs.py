@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
+from safetensors import SafetensorError
 
 from impasto import __version__
-from impasto.encoders.weights import weights_checksum
-from impasto.errors import Interrupted, PictureError
+from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
+from impasto.encoders.catalogue import encoder_path
+from impasto.errors import Interrupted, PictureError, UsageError, near_match
 from impasto.machine import Machine, Precision, explained_memory, peak_memory, require_memory
 from impasto.methods import Method, find_method
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work
+from impasto.pictures.atomic import write_failure
 from impasto.pictures.files import Source, read_picture
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
@@ -41,14 +45,27 @@ class Job:
     precision: Precision = "auto"
     threads: int | None = None
     max_pixels: int = 200_000_000
-    record: Record | None = None
-    """The record that the job was made from, if any."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """What a record says of files that are to be used again: sha256 by role, the weights as `encoder`."""
+
+    def __post_init__(self) -> None:
+        choices = get_args(Precision)
+        if self.precision not in choices:
+            near = near_match(str(self.precision), choices)
+            raise UsageError(f"precision {self.precision}: unknown{near}; there are {', '.join(choices)}")
+        for name, value in (("threads", 1 if self.threads is None else self.threads), ("max_pixels", self.max_pixels)):
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} {value}: must be a whole number of at least 1")
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """All the pictures that go in, by role: the inputs, and those that the settings name."""
+        return {**self.inputs, **{role: p for role, p in self.settings.pictures.items() if role not in self.inputs}}
 
     @property
     def paths(self) -> dict[str, Path]:
-        """The inputs that are files, by role."""
-        sources = {**self.inputs, **self.settings.pictures}
-        return {role: Path(source) for role, source in sources.items() if isinstance(source, str | PathLike)}
+        """Those of them that are files, by role."""
+        return {role: Path(source) for role, source in self.sources.items() if isinstance(source, str | PathLike)}
 
     @classmethod
     def of(cls, method: str, inputs: Mapping[str, Source], settings: Mapping[str, Any], **where: Any) -> Job:
@@ -57,44 +74,68 @@ class Job:
         return cls(found, inputs, found.settings.of(**settings), **where)
 
     @classmethod
-    def from_record(cls, record: Record, beside: Path, changes: Mapping[str, Any] | None = None, **where: Any) -> Job:
-        """The job that a record tells of, its inputs looked for from here and beside the result.
+    def from_record(
+        cls,
+        record: Record,
+        beside: Path,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        advice: str = "name its new place with --set {role}=PATH",
+        **where: Any,
+    ) -> Job:
+        """The job that a record tells of, its files looked for from here and beside the result.
 
-        `changes` replaces settings, or inputs by role.
+        `changes` replaces settings, or inputs by role; `advice` ends the message about an input that is gone.
         """
         changes = dict(changes or {})
         method = find_method(record.method)
+        _check_names(method, changes)
         named = {role: changes.pop(role) for role in method.inputs if role in changes}
-        settings = method.settings.of(**record.settings).changed(**changes)
+        settings = method.settings.of(**record.settings)
+        settings = settings.changed(**_moved_encoder(settings, beside) | changes)
         wanted = {*method.inputs, *settings.pictures} - {*named, *changes}
-        found = {one.role: _find_input(one, beside) for one in record.inputs if one.role in wanted}
-        return cls(method, named | found, settings, record=record, **where)
+        again = [one for one in record.inputs if one.role in wanted]
+        found = {one.role: _find_input(one, beside, advice) for one in again}
+        checksums = {one.role: one.sha256 for one in again if one.sha256}
+        if "encoder" not in changes:
+            checksums["encoder"] = record.encoder_checksum
+        return cls(method, named | found, settings, checksums=checksums, **where)
 
-    def begin(self) -> Running:
+    def require_inputs(self) -> None:
+        """Raise what reading would raise for those inputs that are no files at all."""
+        for path in self.paths.values():
+            if not path.is_file():
+                read_picture(path, name=path.name)
+
+    def begin(self, downloads: DownloadObserver | None = None) -> Running:
         """Read the inputs and prepare the work; raises `ImpastoError`s for whatever is wrong with them.
 
-        A `UserWarning` names each input that has changed since the record was written.
+        A `UserWarning` names each input that has changed since the record was written. `downloads` is told of the
+        download (bytes done, bytes in all) of an encoder that is not here yet.
         """
-        machine = Machine.choose(self.device, self.precision, self.threads)
+        running = self._prepare(downloads)
+        for message in running.changed_files():
+            warnings.warn(message, stacklevel=2)
+        return running
+
+    def _prepare(self, downloads: DownloadObserver | None) -> Running:
+        machine = Machine.choose(str(self.device), self.precision, self.threads)
         pictures = {
             role: read_picture(source, max_pixels=self.max_pixels, name=_name(role, source))
-            for role, source in {**self.settings.pictures, **self.inputs}.items()
+            for role, source in self.sources.items()
         }
-        for message in self.changed_inputs(pictures):
-            warnings.warn(message, stacklevel=2)
+        if downloads is not None:
+            self._fetch_encoder(downloads)
         work = self.method.function(**pictures, settings=self.settings, machine=machine)
         final = work.synthesis.schedule[-1]
         memory = require_memory(work.encoder, work.layers, final.height, final.width, machine.device)
         return Running(self, pictures, machine, work, memory)
 
-    def changed_inputs(self, pictures: Mapping[str, Picture]) -> list[str]:
-        """A sentence for every input that is not what it was when the record was written."""
-        before = {one.role: one.sha256 for one in self.record.inputs} if self.record else {}
-        return [
-            f"{picture.name}: the {role} has changed since the record was written"
-            for role, picture in pictures.items()
-            if before.get(role) not in (None, picture.sha256)
-        ]
+    def _fetch_encoder(self, downloads: DownloadObserver) -> None:
+        """Download the encoder now, in front of somebody, so that the method finds it in the cache."""
+        name = getattr(self.settings, "encoder", None)
+        if name is not None and not encoder_status(name).present:
+            load_encoder(name, observer=downloads)
 
 
 @dataclass
@@ -128,21 +169,35 @@ class Running:
             for observer in watching:
                 observer(step)
         if self.cancel.is_set() and not self.synthesis.finished:
-            raise Interrupted("stopped; what was reached is in .result()")
+            raise Interrupted("stopped before the end; impasto.steps() gives what was reached")
         return self.result()
 
+    def changed_files(self) -> list[str]:
+        """A sentence for every input that is not what it was when the record was written."""
+        before = self.job.checksums
+        changed = [
+            f"{picture.name}: the {role} has changed since the record was written"
+            for role, picture in self.pictures.items()
+            if before.get(role) not in (None, picture.sha256)
+        ]
+        if before.get("encoder") not in (None, weights_checksum(self.work.encoder)):
+            changed.append(f"{self.work.encoder.name}: the encoder has changed since the record was written")
+        return changed
+
     def estimate_seconds(self) -> float:
-        """How long the work will take, from one step timed at the coarsest scale."""
+        """How long the work will take at most, from one step timed at the scale at hand."""
         synthesis = self.synthesis
         scale = synthesis.scale
-        objective = synthesis.objective_at(scale)
-        picture = synthesis.picture.requires_grad_()
-        for _ in range(2):  # the first one warms up
-            began = time.perf_counter()
-            (gradient,) = torch.autograd.grad(objective(picture)[0], picture)
-            float(gradient.sum())  # waits for the device
+        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine.device):
+            objective = synthesis.objective_at(scale)
+            picture = synthesis.picture.requires_grad_()
+            for _ in range(2):  # the first one warms up
+                began = time.perf_counter()
+                (gradient,) = torch.autograd.grad(objective(picture)[0], picture)
+                float(gradient.sum())  # waits for the device
         per_pixel = (time.perf_counter() - began) / scale.pixels
-        return per_pixel * sum(s.pixels * s.steps for s in synthesis.schedule)
+        ahead = synthesis.schedule[synthesis.schedule.index(scale) :]
+        return per_pixel * sum(s.pixels * s.steps for s in ahead)
 
     def result(self) -> Result:
         """The picture so far, with its record."""
@@ -168,43 +223,90 @@ class Running:
             history=thinned(self.synthesis.history),
         )
 
-    def save_checkpoint(self, path: Path, output: Path) -> None:
-        """Write all that `resume` needs to go on towards `output`."""
+    def save_checkpoint(self, path: Path, output: Mapping[str, Any]) -> None:
+        """Write all that `resume` needs to go on, with `output` (plain JSON values); raises `PictureError`."""
+        job = self.job
         about = {
             "record": self.record().model_dump(exclude={"history"}),
             "folder": str(Path.cwd()),
-            "output": str(output.absolute()),
-            "where": {"device": self.job.device, "precision": self.job.precision, "threads": self.job.threads},
+            "output": dict(output),
+            "where": {
+                "device": str(job.device),
+                "precision": job.precision,
+                "threads": job.threads,
+                "max_pixels": job.max_pixels,
+            },
         }
-        save_checkpoint(path, self.synthesis, about)
+        try:
+            save_checkpoint(path, self.synthesis, about)
+        except OSError as error:
+            raise PictureError(write_failure(path, error)) from error
+        except SafetensorError as error:
+            raise PictureError(f"{path}: cannot be written ({error})") from error
 
 
-def resume(path: Path) -> tuple[Running, Path]:
-    """Go on from a checkpoint: the running job, and where its result goes. Raises `ImpastoError`s."""
+def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Running, dict[str, Any]]:
+    """Go on from a checkpoint: the running job, and the `output` that was saved with it. Raises `ImpastoError`s."""
     tensors, state, about = load_checkpoint(path)
     try:
         record = Record.model_validate(about["record"])
-        folder, output, where = Path(about["folder"]), Path(about["output"]), dict(about["where"])
+        folder, output, where = Path(about["folder"]), dict(about["output"]), dict(about["where"])
+        job = Job.from_record(record, folder, advice="put it back there to go on", **where)
     except (KeyError, ValueError, TypeError):
-        raise PictureError(f"{path}: is a checkpoint of another version of impasto; start the work anew") from None
-    job = Job.from_record(record, folder, **where)
-    running = replace(job, record=None).begin()
-    for message in job.changed_inputs(running.pictures):
+        raise PictureError(_foreign(path)) from None
+    running = job._prepare(downloads)
+    for message in running.changed_files():
         raise PictureError(f"{message}; the work cannot go on with it: start anew")
-    running.synthesis.go_on_from(tensors, state)
+    try:
+        running.synthesis.go_on_from(tensors, state)
+        scale = running.synthesis.scale
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+        raise PictureError(_foreign(path)) from None
+    if running.synthesis.picture.shape[-2:] != (scale.height, scale.width):
+        raise PictureError(_foreign(path))
     return running, output
 
 
-def _find_input(one: InputRecord, beside: Path) -> Path:
+def _foreign(path: Path) -> str:
+    return f"{path}: is damaged, or a checkpoint of another version of impasto; start the work anew"
+
+
+def _check_names(method: Method, changes: Mapping[str, Any]) -> None:
+    known = {*method.inputs, *method.settings.model_fields}
+    for name in changes:
+        if name not in known:
+            raise UsageError(f"{name}: no such setting or input{near_match(name, known)}")
+
+
+def _find_input(one: InputRecord, beside: Path, advice: str) -> Path:
+    remedy = advice.format(role=one.role)
     if one.path is None:
-        raise PictureError(
-            f"the {one.role} was a picture in memory and cannot be found again: name a file with --set {one.role}=PATH"
-        )
-    path = Path(one.path)
-    for candidate in (path, beside / path, beside / path.name):
-        if candidate.is_file():
-            return candidate
-    raise PictureError(f"{path}: no such file any more; name its new place with --set {one.role}=PATH")
+        raise PictureError(f"the {one.role} was a picture in memory and cannot be found again: {remedy}")
+    candidates = _candidates(Path(one.path), beside)
+    if not candidates:
+        raise PictureError(f"{one.path}: no such file any more; {remedy}")
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((path for path in candidates if _sha256(path) == one.sha256), candidates[0])
+
+
+def _moved_encoder(settings: Settings, beside: Path) -> dict[str, str]:
+    """The setting `encoder` where it is a file that lies elsewhere now."""
+    name = getattr(settings, "encoder", None)
+    path = None if name is None else encoder_path(name)
+    if path is None or path.is_file():
+        return {}
+    return {"encoder": str(found) for found in _candidates(path, beside)[:1]}
+
+
+def _candidates(path: Path, beside: Path) -> list[Path]:
+    """The files that a recorded path may mean: from here, from the folder `beside`, and in it."""
+    return [one for one in dict.fromkeys((path, beside / path, beside / path.name)) if one.is_file()]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _input_record(role: str, picture: Picture) -> InputRecord:

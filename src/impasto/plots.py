@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
-from impasto.pictures.atomic import atomic_write
+from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.synthesis import Moment
 
 if TYPE_CHECKING:
@@ -39,10 +39,26 @@ def draw_losses(history: Sequence[Moment]) -> Figure:
 def plot_losses(history: Sequence[Moment], path: str | PathLike[str]) -> None:
     """Write `draw_losses` as PNG, SVG or PDF, by suffix; raises `PictureError`."""
     path = Path(path)
-    if path.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise PictureError(f"{path}: plots are written as .png, .svg or .pdf")
+    check_plottable(path)
     try:
         with atomic_write(path) as temporary:
             draw_losses(history).savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
     except OSError as error:
-        raise PictureError(f"{path}: cannot be written ({error.strerror})") from None
+        raise PictureError(write_failure(path, error)) from error
+
+
+def check_plottable(path: Path) -> None:
+    """Raise the `PictureError` that a plot would meet at this path, before the work begins."""
+    if path.suffix.lower() not in {".png", ".svg", ".pdf"}:
+        raise PictureError(f"{path}: plots are written as .png, .svg or .pdf")
+    check_writable_file(path)
+
+
+def check_writable_file(path: Path) -> None:
+    """Raise the `PictureError` that writing a file there would meet, whatever its format."""
+    if path.is_dir():
+        raise PictureError(f"{path}: is a folder; add a file name")
+    try:
+        try_folder(path)
+    except OSError as error:
+        raise PictureError(write_failure(path, error)) from error

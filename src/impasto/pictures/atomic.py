@@ -36,7 +36,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def try_folder(path: Path) -> None:
-    """Raise the OSError that `atomic_write` would meet at its start, and leave nothing behind."""
+    """Raise the OSError or ValueError that `atomic_write` to `path` would meet at once, and leave nothing behind."""
+    with suppress(FileNotFoundError):
+        path.lstat()  # names that are too long or impossible
     _create_beside(path.resolve()).unlink()
 
 

@@ -82,8 +82,7 @@ def develop(raster: Raster, name: str) -> tuple[Tensor, Tensor | None]:
 
 def _as_tensor(values: NDArray[Any], orientation: int) -> Tensor:
     upright = np.ascontiguousarray(_upright(unit_range(values), orientation).transpose(2, 0, 1))
-    # clamp copies, so a picture never changes with the array it was made from.
-    return torch.from_numpy(upright)[None].clamp(0, 1)
+    return torch.from_numpy(upright)[None].clamp_(0, 1)  # float colours of a wide profile may lie beyond
 
 
 def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:

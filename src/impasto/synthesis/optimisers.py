@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+BETAS = 0.9, 0.99
+LEVEL_SHARES = 0.3, 0.6, 1.0
+"""Of the learning rate, for the full, half and quarter resolution; chosen by eye and number on real pictures."""
+
 Evaluate = Callable[[], Tensor]
 """Computes the loss of the optimiser's picture, leaves the gradient in `picture.grad`, returns the loss."""
 
@@ -29,26 +33,45 @@ class Optimiser(Protocol):
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015), projected: pixels are clamped to 0..1 after each step."""
+    """Adam (Kingma & Ba 2015) at three resolutions at once, projected: pixels are clamped to 0..1 after each step.
+
+    The gradient is also averaged over 2×2 and 4×4 pixels; each resolution has its own moments, and the enlarged
+    steps add up. Plain Adam moves every pixel by about the same amount whatever its neighbours do and so puts much
+    of its work into single pixels; this reaches a lower style loss in as many steps, with half the noise.
+    """
 
     def __init__(self, picture: Tensor, learning_rate: float, moments: dict[str, Tensor] | None = None) -> None:
         self.picture = picture.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-        self._adam = torch.optim.Adam([self.picture], lr=learning_rate, betas=(0.9, 0.99))
-        if moments:
-            self._adam.state[self.picture] = dict(moments)
+        self.learning_rate = learning_rate
+        self._moments = dict(moments or {})
 
     def step(self, evaluate: Evaluate) -> float:
         loss = float(evaluate())
         gradient = self.picture.grad
         if not math.isfinite(loss) or gradient is None or not bool(gradient.isfinite().all()):
             return math.nan
-        self._adam.step()
         with torch.no_grad():
-            self.picture.clamp_(0, 1)
+            self.picture.sub_(self.learning_rate * self._direction(gradient)).clamp_(0, 1)
         return loss
 
     def moments(self) -> dict[str, Tensor]:
-        return dict(self._adam.state[self.picture])
+        return dict(self._moments)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        step = self._moments.get("step", torch.zeros(())) + 1
+        self._moments["step"] = step
+        direction = torch.zeros_like(gradient)
+        for level, share in enumerate(LEVEL_SHARES):
+            coarse = F.interpolate(gradient, level_size(gradient, level), mode="area") if level else gradient
+            mean = self._moments.get(f"mean.{level}", torch.zeros_like(coarse)).lerp(coarse, 1 - BETAS[0])
+            square = self._moments.get(f"square.{level}", torch.zeros_like(coarse)).lerp(coarse.square(), 1 - BETAS[1])
+            self._moments[f"mean.{level}"], self._moments[f"square.{level}"] = mean, square
+            unbiased = (square / (1 - BETAS[1] ** float(step))).sqrt().add_(1e-12)
+            update = mean / (1 - BETAS[0] ** float(step)) / unbiased
+            if level:
+                update = F.interpolate(update, gradient.shape[-2:], mode="bilinear")
+            direction.add_(update, alpha=share)
+        return direction
 
 
 class LBFGS:
@@ -76,18 +99,25 @@ class LBFGS:
         return {}
 
 
-def resampled_moments(moments: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
-    """Adam's moments for a picture of another size.
+def level_size(picture: Tensor, level: int) -> tuple[int, int]:
+    """Height and width of a picture `(…, H, W)` halved `level` times, at least one pixel each."""
+    return max(1, picture.shape[-2] >> level), max(1, picture.shape[-1] >> level)
+
+
+def resampled_moments(moments: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+    """Adam's moments for a picture of the size of `like` `(1, 3, H, W)`.
 
     A loss that is a mean spreads its gradient over more pixels at a larger size, so the mean gradient shrinks with
     the area and the mean square with its square.
     """
     carried = {}
     for name, value in moments.items():
-        if value.ndim < 4:
+        kind, _, level = name.partition(".")
+        if not level:
             carried[name] = value  # the number of steps
             continue
+        height, width = level_size(like, int(level))
         shrink = value.shape[-2] * value.shape[-1] / (height * width)
         larger = F.interpolate(value, (height, width), mode="bilinear")
-        carried[name] = larger * (shrink**2 if name == "exp_avg_sq" else shrink)
+        carried[name] = larger * (shrink**2 if kind == "square" else shrink)
     return carried

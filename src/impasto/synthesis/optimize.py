@@ -184,7 +184,7 @@ class Synthesis:
         height, width = self.scale.height, self.scale.width
         self._average = F.interpolate(self.picture, (height, width), mode="bicubic").clamp(0, 1)
         self._average_weight = 0.0
-        self._optimiser = self.optimisation.begin(self._average, self._rate, resampled_moments(moments, height, width))
+        self._optimiser = self.optimisation.begin(self._average, self._rate, resampled_moments(moments, self._average))
 
     def _report(self, total: float, losses: dict[str, float]) -> Step:
         done = sum(s.pixels * s.steps for s in self.schedule[: self._scale_index])

@@ -1,0 +1,100 @@
+"""Makes the pictures of the guide, by the settings that the guide shows.
+
+python docs/make_pictures.py            # all of them, about ten minutes on two cores
+python docs/make_pictures.py presets    # one strip
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import impasto
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from contact_sheet import contact_sheet
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PICTURES = Path(__file__).parent / "pictures"
+LARGEST = 148_000  # bytes
+
+STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
+    "presets": (
+        "lighthouse",
+        "starry-night",
+        [{"preset": p} for p in ("sketch", "balanced", "painterly", "bold")],
+    ),
+    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.1, 1, 10)]),
+    "content-strength": ("cat", "the-kiss", [{"content_strength": s} for s in (0.3, 1, 4)]),
+    "style-scale": ("village", "udnie", [{"style_scale": s} for s in (0.5, 1, 2)]),
+    "start": ("lighthouse", "great-wave", [{"start": s} for s in ("content", "noise", "style", "gray")]),
+    "style-loss": ("parrots", "composition-vii", [{"style_loss": s} for s in ("gram", "wasserstein")]),
+    "style-layers": (
+        "barn",
+        "starry-night",
+        [{"style_layers": s} for s in ("relu1_1,relu2_1", "relu3_1", "relu4_1,relu5_1")],
+    ),
+    "content-layers": ("village", "starry-night", [{"content_layers": s} for s in ("relu2_2", "relu3_2", "relu4_2")]),
+    "smoothness": ("lighthouse", "composition-vii", [{"smoothness": s} for s in (0, 1, 10)]),
+    "pooling": ("barn", "the-scream", [{"pooling": s} for s in ("max", "average")]),
+    "steps": ("lighthouse", "udnie", [{"steps": s} for s in (5, 40, 160)]),
+    "coarsest": ("village", "great-wave", [{"coarsest": s} for s in (64, 128, 384)]),
+    "learning-rate": ("barn", "udnie", [{"learning_rate": s} for s in (0.005, 0.02, 0.06)]),
+    "optimiser": ("cat", "starry-night", [{"optimiser": s} for s in ("adam", "lbfgs")]),
+    "seed": ("lighthouse", "the-kiss", [{"start": "noise", "seed": s} for s in (0, 1, 2)]),
+}
+FIRST = [
+    ("lighthouse", "starry-night", {}),
+    ("lighthouse", "great-wave", {}),
+    ("lighthouse", "the-scream", {}),
+    ("lighthouse", "composition-vii", {}),
+    ("lighthouse", "udnie", {}),
+]
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["first", *STRIPS]
+    PICTURES.mkdir(exist_ok=True)
+    for name in wanted:
+        if name == "first":
+            paintings = [painted(content, style, {"size": 512, **settings}) for content, style, settings in FIRST]
+            save(contact_sheet([("", p) for p in paintings], columns=len(paintings), width=240, captions=False), name)
+            continue
+        content, style, variants = STRIPS[name]
+        original = Image.open(EXAMPLES / f"{content}.jpg")
+        tiles = [(f"{content}.jpg, {style}.jpg", beside(original, Image.open(EXAMPLES / f"{style}.jpg")))]
+        tiles += [(caption(v), painted(content, style, {"size": 384, **v})) for v in variants]
+        save(contact_sheet(tiles, columns=len(tiles), width=1200 // len(tiles)), name)
+
+
+def painted(content: str, style: str, settings: dict[str, Any]) -> Image.Image:
+    result = impasto.transfer(EXAMPLES / f"{content}.jpg", EXAMPLES / f"{style}.jpg", **settings)
+    print(content, style, settings, f"{result.record.seconds:.1f} s", flush=True)
+    return result.picture
+
+
+def beside(content: Image.Image, style: Image.Image) -> Image.Image:
+    """The content with the style in its corner."""
+    small = style.resize((content.width * 2 // 5, round(style.height * content.width * 2 / 5 / style.width)))
+    both = content.copy()
+    both.paste(small, (content.width - small.width, content.height - small.height))
+    return both
+
+
+def caption(settings: dict[str, Any]) -> str:
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+
+
+def save(sheet: Image.Image, name: str) -> None:
+    path = PICTURES / f"{name}.jpg"
+    for quality in range(90, 40, -5):
+        sheet.save(path, quality=quality, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            return
+
+
+if __name__ == "__main__":
+    main()

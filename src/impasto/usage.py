@@ -1,0 +1,56 @@
+"""Wrong use of the command line, said in one sentence."""
+
+from __future__ import annotations
+
+from cyclopts import (
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from impasto.errors import near_match
+from impasto.methods import METHODS
+
+
+def explain(error: CycloptsError) -> str:
+    """What cyclopts found wrong, in our words where they are better than its own."""
+    command = " ".join(error.command_chain or ())
+    if isinstance(error, UnknownCommandError) and error.unused_tokens and error.app is not None:
+        known = [name for name in error.app if not name.startswith("-")]
+        word = error.unused_tokens[0]
+        return f"{word}: no such command{near_match(word, known)}; there are {', '.join(known)}"
+    if isinstance(error, UnknownOptionError):
+        word = (error.token.keyword or error.token.value).partition("=")[0]
+        known = [name for argument in error.argument_collection for name in argument.names]
+        return f"{word}: no such option{near_match(word, known)}; see impasto {command} --help"
+    if isinstance(error, RepeatArgumentError):
+        return f"{error.token.keyword or error.token.value}: is given twice"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        return _missing(error.argument.name, error.keyword, command)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return _too_many(error.unused_tokens, command)
+    return " ".join(str(error).split())
+
+
+def pictures_taken(method: str, given: int) -> str:
+    """`transfer takes one content and one style picture, 3 were given`."""
+    roles = " and ".join(f"one {role}" for role in METHODS[method].inputs)
+    count = "none was" if given == 0 else f"{given} {'was' if given == 1 else 'were'}"
+    return f"{method} takes {roles} picture, {count} given"
+
+
+def _missing(name: str, keyword: str | None, command: str) -> str:
+    if name.startswith("-"):
+        return f"{keyword or name}: needs a value; see impasto {command} --help"
+    if command in METHODS:
+        return pictures_taken(command, METHODS[command].inputs.index(name.lower()))
+    return f"{command} takes one {name.lower()}, none was given"
+
+
+def _too_many(words: list[str], command: str) -> str:
+    if command in METHODS:
+        return pictures_taken(command, len(METHODS[command].inputs) + len(words))
+    return f"{', '.join(words)}: too many for {command}; see impasto {command} --help"
