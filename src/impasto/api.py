@@ -22,6 +22,8 @@ def transfer(
     *,
     device: str = "auto",
     precision: Precision = "auto",
+    threads: int | None = None,
+    max_pixels: int = 200_000_000,
     observers: Iterable[Observer] = (),
     cancel: threading.Event | None = None,
     **settings: Any,
@@ -33,20 +35,28 @@ def transfer(
     `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. Observers are called with a `Step` after each step; setting
     `cancel`, from another thread, stops the work with `Interrupted`. Raises `ImpastoError` in one sentence.
     """
-    running = steps(content, style, device=device, precision=precision, **settings)
-    if cancel is not None:
-        running.cancel = cancel
-    return running.run(observers)
+    where = {"device": device, "precision": precision, "threads": threads, "max_pixels": max_pixels}
+    return _run(steps(content, style, **where, **settings), observers, cancel)  # type: ignore[arg-type]
 
 
 def steps(
-    content: Source, style: Source, *, device: str = "auto", precision: Precision = "auto", **settings: Any
+    content: Source,
+    style: Source,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    max_pixels: int = 200_000_000,
+    **settings: Any,
 ) -> Running:
     """`transfer`, step by step: iterate over it, look at `step.preview()`, stop when you like, take `.result()`.
 
     Between steps, `running.synthesis.strengths["style"] = 40.0` changes a strength of the objective.
     """
-    job = Job.of("transfer", {"content": content, "style": style}, settings, device=device, precision=precision)
+    inputs = {"content": content, "style": style}
+    job = Job.of(
+        "transfer", inputs, settings, device=device, precision=precision, threads=threads, max_pixels=max_pixels
+    )
     return job.begin()
 
 
@@ -56,19 +66,40 @@ def rerun(
     *,
     device: str = "auto",
     precision: Precision = "auto",
+    threads: int | None = None,
+    max_pixels: int = 200_000_000,
     observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
 ) -> Result:
     """Make a result again from the record inside it (or from its .json), with `changes` to settings or inputs.
 
     Warns, with a `UserWarning`, about an input that has changed since.
     """
     path = Path(path)
-    record = read_record(path)
-    job = Job.from_record(record, path.parent, changes, device=device, precision=precision)
-    return job.begin().run(observers)
+    job = Job.from_record(
+        read_record(path),
+        path.parent,
+        changes,
+        device=device,
+        precision=precision,
+        threads=threads,
+        max_pixels=max_pixels,
+    )
+    return _run(job.begin(), observers, cancel)
 
 
-def resume(checkpoint: str | PathLike[str], *, observers: Iterable[Observer] = ()) -> Result:
+def resume(
+    checkpoint: str | PathLike[str],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+) -> Result:
     """Go on from a checkpoint that the command line left behind."""
     running, _ = jobs.resume(Path(checkpoint))
+    return _run(running, observers, cancel)
+
+
+def _run(running: Running, observers: Iterable[Observer], cancel: threading.Event | None) -> Result:
+    if cancel is not None:
+        running.cancel = cancel
     return running.run(observers)

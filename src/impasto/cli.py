@@ -7,7 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from impasto import __version__
 from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.methods import METHODS, Method
+from impasto.usage import explain
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -43,19 +44,24 @@ class OutputOptions:
             help="Where the result goes; the suffix chooses PNG, JPEG, WebP or TIFF. [default: named after the inputs]",
         ),
     ] = None
-    force: Annotated[bool, Parameter(group=OUTPUT, negative=(), help="Overwrite an existing result.")] = False
+    force: Annotated[
+        bool,
+        Parameter(group=OUTPUT, negative=(), show_default=False, help="Overwrite what exists; otherwise numbered."),
+    ] = False
     quality: Annotated[int, Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100).")] = 95
     bits: Annotated[
         Literal[8, 16] | None, Parameter(group=OUTPUT, help="Per channel. [default: 16 for TIFF, otherwise 8]")
     ] = None
     plot: Annotated[Path | None, Parameter(group=OUTPUT, help="Also plot the losses, as PNG, SVG or PDF.")] = None
     record: Annotated[Path | None, Parameter(group=OUTPUT, help="Also write the record, as JSON.")] = None
-    preview: Annotated[bool, Parameter(group=OUTPUT, help="Keep a preview on disk while the work goes on.")] = True
+    preview: Annotated[
+        bool, Parameter(group=OUTPUT, show_default=False, help="Whether a preview is on disk while the work goes on.")
+    ] = True
 
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Where the work runs, and what is said about it."""
+    """Where the work runs."""
 
     device: Annotated[str, Parameter(group=MACHINE, help="auto, cpu, cuda, cuda:1 …, or mps.")] = "auto"
     precision: Annotated[
@@ -64,36 +70,63 @@ class MachineOptions:
     ] = "auto"
     threads: Annotated[int | None, Parameter(group=MACHINE, help="CPU threads (1 …). [default: all cores]")] = None
     max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = 200_000_000
-    quiet: Annotated[bool, Parameter(group=MACHINE, negative=(), help="Say nothing but errors.")] = False
-    json: Annotated[bool, Parameter(group=MACHINE, negative=(), help="One JSON event a line, on stdout.")] = False
-    debug: Annotated[bool, Parameter(group=MACHINE, negative=(), help="Show tracebacks.")] = False
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What is said about the work. `main` looks for these words before anything else is known."""
+
+    quiet: Annotated[
+        bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Say nothing but errors.")
+    ] = False
+    json: Annotated[
+        bool, Parameter(group=MACHINE, negative=(), show_default=False, help="One JSON event a line, on stdout.")
+    ] = False
+    debug: Annotated[bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Show tracebacks.")] = False
+
+
+FLAT = Parameter(name="*")
+Output = Annotated[OutputOptions | None, FLAT]
+Machine = Annotated[MachineOptions | None, FLAT]
+Talk = Annotated[TalkOptions | None, FLAT]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and exits with 0, 1 (failed), 2 (wrong use) or 130 (interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = choose_console(quiet="--quiet" in words, events="--json" in words)
-    warnings.showwarning = lambda message, *_, **__: console.note(str(message))
-    try:
-        build_app(words, console)(words, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        code, message = UsageError.exit_code, _usage_message(error)
-    except ImpastoError as error:
-        code, message = error.exit_code, str(error)
-    except KeyboardInterrupt:
-        code, message = Interrupted.exit_code, "stopped"
-    except BrokenPipeError:
-        code, message = 1, ""
-    except Exception as error:
-        code, message = 1, f"a defect of impasto: {type(error).__name__}: {error}; run it with --debug and report it"
-        if "--debug" in words:
-            traceback.print_exc()
-    else:
-        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning, module="impasto")
+        warnings.showwarning = lambda message, *_, **__: console.note(str(message))
+        code, message = _run(words, console)
     console.finish()
     if message:
         console.error(message)
-    sys.exit(code)
+    if code:
+        sys.exit(code)
+
+
+def _run(words: Sequence[str], console: Console) -> tuple[int, str]:
+    """Run a command; its exit code, and what is to be said about a failure."""
+    try:
+        build_app(words, console)(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        return _verdict(error)
+    return 0, ""
+
+
+def _verdict(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, CycloptsError):
+        return UsageError.exit_code, explain(error)
+    if isinstance(error, ImpastoError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted.exit_code, "stopped"
+    if isinstance(error, BrokenPipeError):
+        return 1, ""
+    return 1, f"a defect of impasto: {type(error).__name__}: {error}; run it with --debug and report it"
 
 
 def build_app(words: Sequence[str], console: Console) -> App:
@@ -104,6 +137,7 @@ def build_app(words: Sequence[str], console: Console) -> App:
         help="Repaint photographs in the manner of paintings.\n\n"
         "impasto transfer photo.jpg painting.jpg makes photo-painting.png.",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # `main` says what happened
     )
     app.register_install_completion_command()
     called = next((word for word in words if not word.startswith("-")), None)
@@ -111,7 +145,7 @@ def build_app(words: Sequence[str], console: Console) -> App:
         command = _method_command(method, console) if called == method.name else _stub
         app.command(command, name=method.name, help=method.summary)
     _add_record_commands(app, console)
-    app.command(_info, name="info")
+    _add_info_command(app, console)
     return app
 
 
@@ -123,7 +157,11 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
     """A function whose signature holds the method's inputs, settings, and the options of output and machine."""
 
     def command(
-        *paths: Path, output: OutputOptions | None = None, machine: MachineOptions | None = None, **settings: Any
+        *paths: Path,
+        output: OutputOptions | None = None,
+        machine: MachineOptions | None = None,
+        talk: TalkOptions | None = None,
+        **settings: Any,
     ) -> None:
         from impasto.jobs import Job
 
@@ -138,12 +176,8 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
         for role in method.inputs
     ]
     parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
-    flat = Parameter(name="*")
-    for name, annotation in (
-        ("output", Annotated[OutputOptions | None, flat]),
-        ("machine", Annotated[MachineOptions | None, flat]),
-    ):
-        parameters.append(kind(name, kind.KEYWORD_ONLY, default=None, annotation=annotation))
+    shared = {"output": Output, "machine": Machine, "talk": Talk}
+    parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
@@ -151,13 +185,16 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     """A setting as an option. Its words go to the settings as they are: those know best what is wrong with them."""
+    from pydantic import SkipValidation
+
     extra: dict[str, Any] = field.json_schema_extra  # type: ignore[assignment]
+    default = _words(field.default)
     annotation = Annotated[
-        field.annotation | None,  # type: ignore[name-defined]
+        Annotated[field.annotation, SkipValidation] | None,  # type: ignore[name-defined]
         Parameter(
             help=field.description,
             group=COMMON if extra["common"] else GROUPS[extra["group"]],
-            show_default=lambda _: _words(field.default),
+            show_default=bool(default) and (lambda _: default),
             converter=_as_it_is,
             n_tokens=1,
             accepts_keys=False,
@@ -185,8 +222,9 @@ def _add_record_commands(app: App, console: Console) -> None:
         /,
         *,
         set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-        output: Annotated[OutputOptions | None, Parameter(name="*")] = None,
-        machine: Annotated[MachineOptions | None, Parameter(name="*")] = None,
+        output: Output = None,
+        machine: Machine = None,
+        talk: Talk = None,
     ) -> None:
         """Make a result again from the record inside it, with changes if you like.
 
@@ -210,7 +248,7 @@ def _add_record_commands(app: App, console: Console) -> None:
         checkpoint: Path,
         /,
         *,
-        machine: Annotated[MachineOptions | None, Parameter(name="*")] = None,
+        talk: Talk = None,
     ) -> None:
         """Go on with work that was stopped, from its checkpoint.
 
@@ -221,15 +259,18 @@ def _add_record_commands(app: App, console: Console) -> None:
         """
         from impasto import jobs, session
 
-        running, path = jobs.resume(checkpoint)
-        session.perform(running, session.Output(path), console)
+        running, saved = jobs.resume(checkpoint, console.download)
+        output = session.Output.from_json(saved, checkpoint).settled(running.job.paths.values())
+        session.perform(running, output, console)
 
 
-def _info(*, debug: bool = False) -> None:
-    """Versions, devices, memory, and the encoders with the places of their weights."""
-    from impasto.info import print_info
+def _add_info_command(app: App, console: Console) -> None:
+    @app.command
+    def info(*, talk: Talk = None) -> None:
+        """Versions, devices, memory, and the encoders with the places of their weights."""
+        from impasto.info import facts
 
-    print_info()
+        console.facts(facts())
 
 
 def _where(machine: MachineOptions) -> dict[str, Any]:
@@ -241,12 +282,14 @@ def _where(machine: MachineOptions) -> dict[str, Any]:
     }
 
 
-def _perform(job: Job, options: OutputOptions, console: Console, result: Path | None = None) -> None:
+def _perform(job: Job, options: OutputOptions, console: Console, default: Path | None = None) -> None:
     from impasto import session
 
-    path = session.choose_path(job.paths, options.output or result, force=options.force)
-    output = session.Output(path, options.quality, options.bits, options.plot, options.record, options.preview)
-    session.perform(job.begin(), output, console)
+    job.require_inputs()
+    path = options.output or default or session.default_path(job.paths[role] for role in job.inputs)
+    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "output"}
+    output = session.Output(path, **given).settled(job.paths.values())
+    session.perform(job.begin(console.download), output, console)
 
 
 def _changes(words: Sequence[str]) -> dict[str, str]:
@@ -258,11 +301,6 @@ def _changes(words: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {word}: needs the form key=value, as in --set size=1024")
         changes[name.replace("-", "_")] = value
     return changes
-
-
-def _usage_message(error: CycloptsError) -> str:
-    """One line of cyclopts' words."""
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -263,8 +263,9 @@ def _megabytes(done: int, total: int) -> str:
 
 
 def _print(line: str) -> None:
-    """A line on stdout; file names need not be text that it can show."""
+    """A line on stdout; the bytes themselves where a file's name is no text that it takes."""
+    try:
+        sys.stdout.write(f"{line}\n")
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(os.fsencode(f"{line}\n"))
     sys.stdout.flush()
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.buffer.write(f"{line}{os.linesep}".encode(encoding, "surrogateescape"))
-    sys.stdout.buffer.flush()

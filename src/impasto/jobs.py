@@ -99,12 +99,17 @@ class Job:
         checksums = {one.role: one.sha256 for one in again if one.sha256}
         if "encoder" not in changes:
             checksums["encoder"] = record.encoder_checksum
-        return cls(method, named | found, settings, checksums=checksums, **where)
+        inputs = {role: (named | found)[role] for role in (*method.inputs, *found) if role in named | found}
+        return cls(method, inputs, settings, checksums=checksums, **where)
 
     def require_inputs(self) -> None:
         """Raise what reading would raise for those inputs that are no files at all."""
         for path in self.paths.values():
-            if not path.is_file():
+            try:
+                there = path.is_file()
+            except OSError:  # no possible name
+                there = False
+            if not there:
                 read_picture(path, name=path.name)
 
     def begin(self, downloads: DownloadObserver | None = None) -> Running:
@@ -296,7 +301,8 @@ def _moved_encoder(settings: Settings, beside: Path) -> dict[str, str]:
     path = None if name is None else encoder_path(name)
     if path is None or path.is_file():
         return {}
-    return {"encoder": str(found) for found in _candidates(path, beside)[:1]}
+    found = _candidates(path, beside)
+    return {"encoder": str(found[0])} if found else {}
 
 
 def _candidates(path: Path, beside: Path) -> list[Path]:
@@ -312,7 +318,7 @@ def _sha256(path: Path) -> str:
 def _input_record(role: str, picture: Picture) -> InputRecord:
     return InputRecord(
         role=role,
-        path=str(picture.path) if picture.path else None,
+        path=str(picture.path).encode("utf-8", "backslashreplace").decode() if picture.path else None,
         sha256=picture.sha256,
         width=picture.width,
         height=picture.height,

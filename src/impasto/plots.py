@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
-from impasto.pictures.atomic import atomic_write, try_folder, write_failure
+from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.synthesis import Moment
 
 if TYPE_CHECKING:
@@ -48,17 +48,6 @@ def plot_losses(history: Sequence[Moment], path: str | PathLike[str]) -> None:
 
 
 def check_plottable(path: Path) -> None:
-    """Raise the `PictureError` that a plot would meet at this path, before the work begins."""
+    """Raise `PictureError` if the suffix is none of a plot's."""
     if path.suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise PictureError(f"{path}: plots are written as .png, .svg or .pdf")
-    check_writable_file(path)
-
-
-def check_writable_file(path: Path) -> None:
-    """Raise the `PictureError` that writing a file there would meet, whatever its format."""
-    if path.is_dir():
-        raise PictureError(f"{path}: is a folder; add a file name")
-    try:
-        try_folder(path)
-    except OSError as error:
-        raise PictureError(write_failure(path, error)) from error

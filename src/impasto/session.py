@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any, Self
 
-from impasto.console import Console, duration
+from impasto.console import Console, duration, shell_word
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
 from impasto.jobs import Running
-from impasto.pictures.atomic import atomic_write
+from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.files import check_writable, write_picture
 from impasto.pictures.picture import Picture
-from impasto.plots import plot_losses
+from impasto.plots import check_plottable, plot_losses
 from impasto.results import Result
 from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
+SUFFIXES_OF_16_BITS = {".png", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how a result is written. `plot` and `record` are paths of further files."""
+    """Where and how a result is written. `plot` and `record` are paths of further files.
+
+    `checkpoint` is where the work is kept until it is done; beside the result if not given.
+    """
 
     path: Path
     quality: int = 95
@@ -34,6 +39,8 @@ class Output:
     plot: Path | None = None
     record: Path | None = None
     preview: bool = True
+    force: bool = False
+    checkpoint: Path | None = None
 
     @property
     def preview_path(self) -> Path:
@@ -41,69 +48,138 @@ class Output:
 
     @property
     def checkpoint_path(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.checkpoint.safetensors")
+        return self.checkpoint or self.path.with_name(f"{self.path.stem}.checkpoint.safetensors")
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is written, the result first."""
+        extras = [path for path in (self.plot, self.record) if path is not None]
+        return [self.path, *extras, self.checkpoint_path, *([self.preview_path] if self.preview else [])]
+
+    def settled(self, inputs: Iterable[Path]) -> Self:
+        """The output as it will be, before the work begins: files that exist are kept by numbers, unless forced.
+
+        Raises `UsageError` where an input would be written or an option is impossible, `PictureError` where
+        nothing can be written.
+        """
+        try:
+            self._refuse_folders()
+            self._refuse_inputs(inputs)
+            free = self if self.force else self._numbered()
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            raise PictureError(write_failure(Path(error.filename or self.path), error)) from error
+        free._check()
+        return free
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, from which `from_json` makes it again, from any folder."""
+        return {name: str(v.absolute()) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], checkpoint: Path) -> Self:
+        """The output that a checkpoint was meant for; raises `PictureError` if it cannot be understood."""
+        places = {"path", "plot", "record"}
+        known = {one.name for one in fields(cls)} - {"checkpoint"}
+        try:
+            read: dict[str, Any] = {
+                name: Path(v) if name in places and v is not None else v for name, v in values.items()
+            }
+            return cls(**{name: read[name] for name in known}, checkpoint=checkpoint)
+        except (KeyError, TypeError):
+            raise PictureError(
+                f"{checkpoint}: is a checkpoint of another version of impasto; start the work anew"
+            ) from None
+
+    def _refuse_folders(self) -> None:
+        for path in (self.path, self.plot, self.record):
+            if path is not None and path.is_dir():
+                raise PictureError(f"{path}: is a folder; add a file name, such as {path / 'picture.png'}")
+
+    def _refuse_inputs(self, inputs: Iterable[Path]) -> None:
+        for one in inputs:
+            for path in self.files:
+                if path.exists() and one.exists() and path.samefile(one):
+                    raise UsageError(f"{path}: is an input, and inputs are never written: choose another name with -o")
+
+    def _numbered(self) -> Self:
+        path, number = self.path, 2
+        while any(replace(self, path=path)._traces()):
+            path = self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")
+            number += 1
+        return replace(self, path=path, plot=_free_name(self.plot), record=_free_name(self.record))
+
+    def _traces(self) -> Iterator[Path]:
+        """What there is of a result or of unfinished work; the checkpoint gone on from is its own."""
+        own = [self.path] if self.checkpoint else [self.path, self.checkpoint_path, self.preview_path]
+        yield from (path for path in own if path.exists())
+
+    def _check(self) -> None:
+        check_writable(self.path)
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality}: must lie in 1..100")
+        if self.bits == 16 and self.path.suffix.lower() not in SUFFIXES_OF_16_BITS:
+            raise UsageError(f"{self.path}: holds 8 bits per channel; for 16 write .png, .tif or .tiff")
+        if self.plot is not None:
+            check_plottable(self.plot)
+        places = [path.absolute() for path in (self.path, self.plot, self.record) if path is not None]
+        for path in places[1:]:
+            _check_place(path)
+        if len(set(places)) < len(places):
+            raise UsageError(f"{self.path}: is named for two things; choose another name")
 
 
-def choose_path(inputs: Mapping[str, Path], wanted: Path | None, *, force: bool) -> Path:
-    """Where a result goes: as wanted, or a name made of the inputs', beside the first of them.
-
-    A file that exists is kept, unless forced: the name gets a number. An input is never written: `UsageError`.
-    """
-    first = next(iter(inputs.values()))
-    path = wanted or first.with_name("-".join(one.stem for one in inputs.values()) + ".png")
-    for one in inputs.values():
-        if path.exists() and one.exists() and path.samefile(one):
-            raise UsageError(f"{path}: is an input, and inputs are never written: choose another name with -o")
-    check_writable(path)
-    return path if force else free_name(path)
-
-
-def free_name(path: Path) -> Path:
-    """The path, or the first of `name-2`, `name-3`, … that does not exist."""
-    candidate, number = path, 2
-    while candidate.exists():
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return candidate
+def default_path(inputs: Iterable[Path]) -> Path:
+    """A name made of the inputs' names, beside the first of them."""
+    paths = list(inputs)
+    return paths[0].with_name("-".join(one.stem for one in paths) + ".png")
 
 
 def perform(running: Running, output: Output, console: Console) -> Result:
     """Run a job to its end and write the result, with a preview and a checkpoint on the way.
 
-    Interrupted by Ctrl-C or SIGTERM it saves a checkpoint and raises `Interrupted`, which says how to go on.
+    Interrupted by Ctrl-C or SIGTERM it saves a checkpoint and raises `Interrupted`, which says how to go on. After
+    any other failure, too, what was reached stays in the checkpoint.
     """
-    for path in (output.plot, output.record):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise PictureError(f"{path}: the folder {path.parent} does not exist; make it first")
-    console.begin(running, running.estimate_seconds())
-    keeper = _Keeper(running, output)
-    with _stopped_by_signals(running, console):
-        try:
-            result = running.run([console.step, keeper])
-        except Interrupted:
-            raise _saved(keeper) from None
-        except Exception:
-            keeper.save_checkpoint()  # whatever went wrong, what was reached is not lost
-            raise
-    console.finish()
+    keeper = _Keeper(running, output, console)
     try:
+        console.begin(running, running.estimate_seconds())
+        with _stopped_by_signals(running):
+            result = _work(running, output, console, keeper)
+        keeper.clean_up()
+        try:
+            _write_extras(result, output)
+        finally:
+            console.result(str(output.path), _facts(result, output))
+    finally:
+        console.finish()
+    return result
+
+
+def _work(running: Running, output: Output, console: Console, keeper: _Keeper) -> Result:
+    """Do the steps and write the picture, or keep what was reached."""
+    try:
+        result = running.run([console.step, keeper])
         write_picture(
             result.painting, output.path, quality=output.quality, bits=output.bits, record=result.record.to_json()
         )
-    except ImpastoError:
-        keeper.save_checkpoint()
+    except Interrupted:
+        raise keeper.stopped() from None
+    except Exception:
+        keeper.keep()
         raise
-    _write_extras(result, output)
-    keeper.clean_up()
+    return result
+
+
+def _facts(result: Result, output: Output) -> dict[str, Any]:
     record = result.record
-    facts = {
+    facts: dict[str, Any] = {
         "width": record.width,
         "height": record.height,
         "seconds": record.seconds,
         "peak_memory": record.peak_memory,
     }
-    console.result(str(output.path), facts)
-    return result
+    extras = {"plot": output.plot, "record": output.record}
+    return facts | {name: str(path) for name, path in extras.items() if path is not None}
 
 
 def _write_extras(result: Result, output: Output) -> None:
@@ -114,43 +190,94 @@ def _write_extras(result: Result, output: Output) -> None:
             with atomic_write(output.record) as temporary:
                 temporary.write_text(result.record.to_json(), encoding="utf-8")
         except OSError as error:
-            raise PictureError(f"{output.record}: cannot be written ({error.strerror})") from None
+            raise PictureError(write_failure(output.record, error)) from error
+
+
+def _check_place(path: Path) -> None:
+    """Raise the `PictureError` that writing a file there would meet, whatever its format."""
+    try:
+        try_folder(path)
+    except OSError as error:
+        raise PictureError(write_failure(path, error)) from error
+
+
+def _free_name(path: Path | None) -> Path | None:
+    """The path, or the first of `name-2`, `name-3`, … that does not exist."""
+    candidate, number = path, 2
+    while path is not None and candidate is not None and candidate.exists():
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
 
 
 class _Keeper:
-    """Observer that keeps a preview and a checkpoint on disk, each every few seconds."""
+    """Observer that keeps a preview and a checkpoint on disk, each every few seconds.
 
-    def __init__(self, running: Running, output: Output) -> None:
-        self.running, self.output = running, output
+    They are for safety: where they cannot be written, that is said once and the work goes on.
+    """
+
+    def __init__(self, running: Running, output: Output, console: Console) -> None:
+        self.running, self.output, self.console = running, output, console
         self._previewed = time.monotonic()
         self._checked = time.monotonic()
+        self._said: set[str] = set()
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
         if self.output.preview and now - self._previewed > SECONDS_BETWEEN_PREVIEWS:
             self._previewed = now
-            write_picture(Picture(step.preview().float().cpu()), self.output.preview_path, quality=85)
+            self._attempt("preview", lambda: self._write_preview(step))
         if now - self._checked > SECONDS_BETWEEN_CHECKPOINTS:
             self._checked = now
-            self.save_checkpoint()
+            self._attempt("checkpoint", self._save)
 
-    def save_checkpoint(self) -> None:
-        self.running.save_checkpoint(self.output.checkpoint_path, self.output.path)
+    def stopped(self) -> Interrupted:
+        """What to raise when somebody stopped the work, after saving it."""
+        seconds = duration(self.running.synthesis.seconds)
+        try:
+            self._save()
+        except ImpastoError as error:
+            return Interrupted(f"stopped after {seconds}, but not saved: {error}")
+        return Interrupted(f"stopped after {seconds} and saved; go on with: {self._way_on()}")
+
+    def keep(self) -> None:
+        """Save what a failure left, if there is something; saying so must not hide the failure."""
+        if self.running.synthesis.history and self._attempt("checkpoint", self._save):
+            self.console.note(f"what was reached is saved; go on with: {self._way_on()}")
 
     def clean_up(self) -> None:
-        self.output.preview_path.unlink(missing_ok=True)
-        self.output.checkpoint_path.unlink(missing_ok=True)
+        """Remove what is of no use beside a result."""
+        for path in (self.output.preview_path, self.output.checkpoint_path):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
+    def _save(self) -> None:
+        self.running.save_checkpoint(self.output.checkpoint_path, self.output.to_json())
 
-def _saved(keeper: _Keeper) -> Interrupted:
-    keeper.save_checkpoint()
-    seconds = duration(keeper.running.synthesis.seconds)
-    return Interrupted(f"stopped after {seconds} and saved; go on with: impasto resume {keeper.output.checkpoint_path}")
+    def _write_preview(self, step: Step) -> None:
+        write_picture(Picture(step.preview().float().cpu()), self.output.preview_path, quality=85)
+        self._say_once("preview written", f"preview: {self.output.preview_path}")
+
+    def _attempt(self, name: str, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except ImpastoError as error:
+            self._say_once(name, f"no {name} is kept: {error}")
+            return False
+        return True
+
+    def _say_once(self, name: str, message: str) -> None:
+        if name not in self._said:
+            self._said.add(name)
+            self.console.note(message)
+
+    def _way_on(self) -> str:
+        return f"impasto resume {shell_word(self.output.checkpoint_path)}"
 
 
 @contextmanager
-def _stopped_by_signals(running: Running, console: Console) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the work after the step at hand; a second SIGINT at once."""
+def _stopped_by_signals(running: Running) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the work after the step at hand; a second one at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if running.cancel.is_set():
@@ -165,6 +292,5 @@ def _stopped_by_signals(running: Running, console: Console) -> Iterator[None]:
     try:
         yield
     finally:
-        console.finish()
         for number, handler in before.items():
             signal.signal(number, handler)

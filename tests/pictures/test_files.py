@@ -23,6 +23,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from impasto.errors import PictureError, UsageError
 from impasto.pictures import atomic
@@ -285,6 +286,19 @@ def test_float_tiff_is_read_and_what_lies_beyond_is_cut_with_a_remark(tmp_path: 
         read_picture(tmp_path / "f.tif")
 
 
+def test_depths_between_8_and_32_bits_use_their_full_range(tmp_path: Path) -> None:
+    packed = bytes((0x00, 0x08, 0x00, 0xFF, 0xF0, 0x01))  # 0, 0x800, 0xFFF, 1 in 12 bits each
+    tags = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 6)]
+    entries = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    directory = struct.pack(">H", len(tags)) + entries + bytes(4)
+    (tmp_path / "12.tif").write_bytes(b"MM\0*" + struct.pack(">I", 14) + packed + directory)
+    picture = read_picture(tmp_path / "12.tif")
+    assert picture.bits == 12
+    assert picture.pixels[0, 0, 0].tolist() == pytest.approx([0, 2048 / 4095, 1, 1 / 4095])
+    tifffile.imwrite(tmp_path / "32.tif", np.array([[0, 2**31, 2**32 - 1]], np.uint32), metadata=None)
+    assert read_picture(tmp_path / "32.tif").pixels[0, 0, 0].tolist() == pytest.approx([0, 0.5, 1])
+
+
 def test_premultiplied_16_bit_alpha_is_divided_out(tmp_path: Path) -> None:
     array = np.array([[[10000, 20000, 30000, 32768]]], np.uint16)
     tifffile.imwrite(tmp_path / "p.tif", array, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
@@ -371,6 +385,13 @@ def test_heic_is_turned_once_and_only_once(tmp_path: Path, orientation: int) -> 
 def test_damaged_exif_is_no_reason_to_refuse_a_picture(tmp_path: Path, damage: bytes) -> None:
     Image.fromarray(smooth()).save(tmp_path / "e.jpg", exif=damage)
     assert read_picture(tmp_path / "e.jpg").width == 64
+
+
+def test_exif_that_pillow_cannot_parse_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n4\nnot hexadecimal")
+    Image.fromarray(noise()).save(tmp_path / "e.png", pnginfo=text)
+    assert np.array_equal(to_array(read_picture(tmp_path / "e.png")), noise())
 
 
 # Colour profiles
@@ -753,6 +774,14 @@ def test_deep_tiffs_and_huge_tiles_obey_the_limit(tmp_path: Path) -> None:
     assert "20×10" in refused(tmp_path / "l.tif", max_pixels=199)
     tifffile.imwrite(tmp_path / "t.tif", noise(10, 20, dtype=np.uint16), photometric="rgb", tile=(64, 64))
     assert "64×64" in refused(tmp_path / "t.tif", max_pixels=4000)
+
+
+def test_the_size_of_webp_is_checked_before_its_decoder_takes_memory(tmp_path: Path) -> None:
+    canvas = (16_000 - 1).to_bytes(3, "little") * 2
+    (tmp_path / "b.webp").write_bytes(
+        b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + canvas
+    )
+    assert "16000×16000 is more than the limit" in refused(tmp_path / "b.webp")
 
 
 def test_reading_leaves_no_trace_in_pillow(tmp_path: Path) -> None:

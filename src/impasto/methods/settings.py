@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -40,7 +40,7 @@ class Settings(BaseModel):
         try:
             return cls(**cls._preset_values(values) | values)
         except ValidationError as error:
-            raise UsageError(_sentence(cls, error.errors()[0])) from None
+            raise UsageError(_sentence(cls, error.errors())) from None
 
     def changed(self, **values: Any) -> Self:
         """A copy with other values; a preset named among them brings all of its own."""
@@ -51,17 +51,51 @@ class Settings(BaseModel):
         return dict(cls.presets.get(str(values.get("preset")), {}))
 
 
-def _sentence(model: type[Settings], error: ErrorDetails) -> str:
-    """`style_strength: -1 is not allowed, it should be greater than or equal to 0`."""
-    name = str(error["loc"][0]) if error["loc"] else model.__name__
+def _sentence(model: type[Settings], errors: Sequence[ErrorDetails]) -> str:
+    """What is wrong first: `style_strength: -1 is not allowed, it should be at least 0`."""
+    error = errors[0]
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"{name}: no such setting{near_match(name, model.model_fields)}"
-    value = error["input"]
+    value, shown = error["input"], _cut(repr(error["input"]))
+    known = _choices(model.model_fields[name].annotation)
+    near = near_match(str(value), known)
     if error["type"] == "literal_error":
-        known = _choices(model.model_fields[name].annotation)
-        return f"{name}: no such choice as {value!r}{near_match(str(value), known)}; choose from {', '.join(known)}"
-    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{name}: {value!r} is not allowed, it {reason}"
+        return f"{name}: no such choice as {shown}{near}; choose from {', '.join(known)}"
+    alternatives = f" or {' or '.join(known)}{near}" if known else ""
+    return f"{name}: {shown} is not allowed, it {_reason(error)}{alternatives}"
+
+
+def _reason(error: ErrorDetails) -> str:
+    """`should be at least 0`: pydantic's reasons, shorter and without its words for types."""
+    kind = error["type"]
+    if kind in _REASONS:
+        limits = {name: limit for name, limit in error.get("ctx", {}).items() if isinstance(limit, int | float)}
+        whole = {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
+        return f"should be {_REASONS[kind].format(**whole)}"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+_REASONS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -75,14 +109,21 @@ def _parse_layers(value: Any) -> Any:
     """Layer weights from `"relu1_1,relu2_1:0.5"`, a list of such words, or a mapping as it is."""
     if isinstance(value, Mapping):
         return dict(value)
-    words = value.split(",") if isinstance(value, str) else [w for part in value for w in str(part).split(",")]
-    weights = {}
-    for word in words:
-        layer, _, weight = word.strip().partition(":")
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, Iterable):
+        raise ValueError("needs layers like relu1_1 or relu1_1:0.5")
+    weights: dict[str, float] = {}
+    for word in (word.strip() for part in value for word in str(part).split(",")):
+        layer, _, weight = (part.strip() for part in word.partition(":"))
+        if layer in weights:
+            raise ValueError(f"should name {layer} once")
         try:
             weights[layer] = float(weight or 1)
         except ValueError:
-            raise ValueError(f"needs layers like relu1_1 or relu1_1:0.5, not {word!r}") from None
+            layer = ""
+        if not layer:
+            raise ValueError(f"needs layers like relu1_1 or relu1_1:0.5, not {_cut(repr(word))}")
     return weights
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.encoders import load_encoder
@@ -34,6 +34,7 @@ STYLE = {"gram": 20.0, "wasserstein": 20.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
 WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
+LARGEST = 65_536
 STARTS = ("content", "noise", "style", "gray")
 GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
@@ -50,7 +51,7 @@ class TransferSettings(Settings):
         "bold": {"style_strength": 4.0, "style_scale": 1.6, "content_strength": 0.6, "steps": 60},
     }
 
-    size: Annotated[int, Field(ge=16, le=65_536)] | Literal["full"] = setting(
+    size: Annotated[int, Field(ge=16, le=LARGEST)] | Literal["full"] = setting(
         512, "picture", "Longest side of the result, in pixels (16 …), or `full`: the content's own size.", common=True
     )
     start: str = setting(
@@ -103,6 +104,12 @@ class TransferSettings(Settings):
         0, "optimisation", "Of everything random; the same seed gives the same picture."
     )
 
+    @model_validator(mode="after")
+    def _wants_something(self) -> Self:
+        if not (self.style_strength or self.content_strength or self.smoothness):
+            raise ValueError("style_strength, content_strength and smoothness are all 0: one of them must act")
+        return self
+
     @property
     def pictures(self) -> dict[str, str]:
         return {} if self.start in STARTS else {"start": self.start}
@@ -154,9 +161,11 @@ def _result_size(content: Picture, settings: TransferSettings, smallest: int) ->
     height, width = fit(content.height, content.width, size)
     if min(height, width) < smallest:
         longest, shortest = max(content.height, content.width), min(content.height, content.width)
+        needed = math.ceil(smallest * longest / shortest)
+        remedy = f"use --size {needed} or larger" if needed <= LARGEST else "crop it to a fuller shape"
         raise UsageError(
             f"{content.name}: size {size} makes it {width}×{height}, and the layers need {smallest} pixels on the "
-            f"shorter side: use --size {math.ceil(smallest * longest / shortest)} or larger, or shallower layers"
+            f"shorter side: {remedy}, or shallower layers"
         )
     return height, width
 

@@ -136,8 +136,6 @@ def _raster_of_mode(image: Image.Image, name: str) -> Raster:
         return _raster_of_numbers(np.asarray(image), name)
     if image.mode == "CMYK":
         return Raster(np.asarray(image), "cmyk")
-    if image.mode == "LAB":
-        return Raster(np.asarray(_rgb_from_lab(image)), "rgb")
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
         return Raster(rgba[..., : 1 if grey else 3], "gray" if grey else "rgb", rgba[..., 3:])
@@ -153,10 +151,3 @@ def _raster_of_numbers(values: NDArray[Any], name: str) -> Raster:
         raise UsageError(f"{name}: an image of mode I must hold 0..65535, one of mode F 0..1; convert it to L or RGB")
     bits = 16 if integers else 32
     return Raster(values.astype(np.uint16 if integers else np.float32)[..., None], "gray", bits=bits)
-
-
-def _rgb_from_lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-    return transform.apply(image)

@@ -34,5 +34,5 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict
             header = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, header["state"], header["about"]
-    except (SafetensorError, KeyError, ValueError, OSError):
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError):
         raise PictureError(f"{path}: is no checkpoint of impasto, or damaged; start the work anew") from None

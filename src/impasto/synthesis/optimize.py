@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,7 +100,7 @@ class Synthesis:
         self._scale_index = 0
         self._steps_done = 0
         self._rate = 1.0
-        self._average = start(schedule[0])
+        self._average = _channels_last(start(schedule[0]))
         self._average_weight = 0.0
         self._optimiser = optimisation.begin(self._average, self._rate, {})
 
@@ -214,6 +215,7 @@ class Synthesis:
             "steps": self._steps_done,
             "rate": self._rate,
             "average_weight": self._average_weight,
+            "strengths": dict(self.strengths),
             "seconds": self.seconds,
             "history": [asdict(moment) for moment in self.history],
         }
@@ -223,16 +225,17 @@ class Synthesis:
         """Take over what `state()` gave, on this synthesis's device."""
         device = self._average.device
         moments = {
-            name.removeprefix("moments."): value if name == "moments.step" else value.to(device)
+            name.removeprefix("moments."): value if name == "moments.step" else _channels_last(value.to(device))
             for name, value in tensors.items()
             if name.startswith("moments.")
         }
         self._scale_index, self._steps_done = rest["scale"], rest["steps"]
         self._rate, self._average_weight = rest["rate"], rest["average_weight"]
-        self.seconds = rest["seconds"]
+        self.strengths, self.seconds = dict(rest["strengths"]), rest["seconds"]
         self.history = [Moment(**moment) for moment in rest["history"]]
-        self._average = tensors["average"].to(device)
-        self._optimiser = self.optimisation.begin(tensors["picture"].to(device), self._rate, moments)
+        self._average = _channels_last(tensors["average"].to(device))
+        picture = _channels_last(tensors["picture"].to(device))
+        self._optimiser = self.optimisation.begin(picture, self._rate, moments)
 
 
 class Settled:
@@ -250,4 +253,9 @@ class Settled:
         if self._tolerance <= 0 or len(self._smoothed) <= self._window:
             return False
         before, now = self._smoothed[-1 - self._window], self._smoothed[-1]
-        return before - now < self._tolerance * abs(before)
+        return before - now <= self._tolerance * abs(before)
+
+
+def _channels_last(pixels: Tensor) -> Tensor:
+    """Files forget the order in memory, on which the last bit of a sum depends."""
+    return pixels.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,113 @@
+"""A studio for tests of the interface: two small pictures and an encoder that takes no time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+
+from impasto.cli import main
+from impasto.encoders import VGG, Configuration, save_encoder
+
+settings.register_profile("impasto", deadline=None)  # a busy machine is no failure
+settings.load_profile("impasto")
+
+FAST = ("--encoder", "tiny.safetensors", "--size", "48", "--coarsest", "48", "--steps", "2", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command showed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        return self.err.splitlines()[-1] if self.err else ""
+
+
+Command = Callable[..., Shown]
+
+
+def paint(path: Path, width: int, height: int, seed: int = 0) -> Path:
+    """A soft colourful picture."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), np.uint8)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "tiny.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_encoder(VGG(Configuration("tiny", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1))), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lively_encoder() -> VGG:
+    """A trunk as small as that of `tiny_encoder`, in memory, in which every layer is active."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = VGG(Configuration("lively", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1)))
+        for convolution in encoder.convolutions.values():
+            torch.nn.init.kaiming_normal_(convolution.weight)
+            torch.nn.init.uniform_(convolution.bias, 0.0, 0.2)
+    return encoder.requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="session")
+def lively_path(lively_encoder: VGG, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    path = tmp_path_factory.mktemp("encoder") / "lively.safetensors"
+    save_encoder(lively_encoder, path, dtype=torch.float32)
+    return path
+
+
+@pytest.fixture
+def studio(tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: harbour.jpg 64×48, starry.jpg 60×60 and tiny.safetensors."""
+    paint(tmp_path / "harbour.jpg", 64, 48)
+    paint(tmp_path / "starry.jpg", 60, 60, seed=1)
+    os.link(tiny_encoder, tmp_path / "tiny.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def impasto(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, in this process."""
+
+    def run(*words: object) -> Shown:
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return Shown(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def transfer(studio: Path, impasto: Command) -> Command:
+    """`impasto transfer harbour.jpg starry.jpg`, made fast, with further words."""
+
+    def run(*words: object, content: object = "harbour.jpg", style: object = "starry.jpg") -> Shown:
+        given = [str(word) for word in words]
+        fast = [w for pair in zip(FAST[::2], FAST[1::2], strict=True) if pair[0] not in given for w in pair]
+        return impasto("transfer", content, style, *fast, *given)
+
+    return run

@@ -1,0 +1,190 @@
+"""Wasserstein-2 between Gaussians of features: closed forms, another implementation, gradients, thin data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.testing import assert_close
+
+from impasto.losses import WassersteinLoss
+from impasto.losses.wasserstein import (
+    GaussianTarget,
+    _newton_schulz,
+    moments,
+    square_root,
+    trace_of_square_root,
+    wasserstein2,
+)
+
+PICTURE = torch.zeros(1, 3, 8, 8)
+ONE = {"relu1_1": 1.0}
+
+
+def random(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def features(seed: int, height: int = 16, width: int = 16, channels: int = 5) -> Tensor:
+    mixing = random(seed + 100, channels, channels)
+    return torch.einsum("cd,bdhw->bchw", mixing, random(seed, 1, channels, height, width)).float() + 1
+
+
+def covariance(seed: int, channels: int = 6) -> Tensor:
+    root = random(seed, 1, channels, 2 * channels)
+    return root @ root.mT / (2 * channels)
+
+
+def test_moments_of_a_known_example() -> None:
+    mean, spread = moments(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]]))
+    assert_close(mean, torch.tensor([[2.0, 2.0]]))
+    assert_close(spread, torch.tensor([[[1.0, 2.0], [2.0, 4.0]]]))
+
+
+def test_masked_moments_are_those_of_the_positions_left() -> None:
+    where = torch.zeros(1, 1, 16, 16)
+    where[..., 2:9, 3:12] = 0.4
+    for masked, cut in zip(moments(features(0), where), moments(features(0)[..., 2:9, 3:12]), strict=True):
+        assert_close(masked, cut)
+
+
+def test_moments_are_float32_even_from_bfloat16() -> None:
+    half = torch.cat([torch.zeros(1, 1, 256, 256), torch.ones(1, 1, 256, 256)], dim=3).bfloat16()
+    mean, spread = moments(half)
+    assert mean.dtype == spread.dtype == torch.float32
+    assert_close(mean, torch.tensor([[0.5]]))
+    assert_close(spread, torch.tensor([[[0.25]]]))
+
+
+def test_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
+    a, b = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([4.0, 1.0, 16.0])
+    mean_a, mean_b = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[3.0, 1.0, 0.0]])
+    expected = (mean_a - mean_b).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
+    assert_close(wasserstein2(mean_a, torch.diag(a)[None], mean_b, torch.diag(b)[None]), expected[None])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_distance_equals_the_formula_by_another_route(seed: int) -> None:
+    # the eigenvalues of Σ_b^½ Σ_a Σ_b^½ are those of Σ_a Σ_b, so numpy needs no root of a matrix
+    a, b, means = covariance(seed), covariance(seed + 50), random(seed, 2, 1, 6)
+    cross = np.sqrt(np.linalg.eigvals(a[0].numpy() @ b[0].numpy()).real).sum()
+    expected = np.square((means[0] - means[1]).numpy()).sum() + np.trace((a + b)[0].numpy()) - 2 * cross
+    assert float(wasserstein2(means[0], a, means[1], b)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_distance_is_symmetric_and_0_only_for_equals() -> None:
+    a, b, means = covariance(0), covariance(1), random(0, 2, 1, 6)
+    assert_close(wasserstein2(means[0], a, means[1], b), wasserstein2(means[1], b, means[0], a))
+    assert_close(wasserstein2(means[0], a, means[0], a), torch.zeros(1, dtype=torch.float64), atol=1e-12, rtol=0)
+    assert wasserstein2(means[0], a, means[0], b) > 0.1
+
+
+def test_distance_has_the_gradient_of_finite_differences() -> None:
+    means, target, root = random(3, 2, 1, 4), covariance(1, 4), random(2, 1, 4, 8)
+
+    def distance(mean: Tensor, root: Tensor) -> Tensor:
+        return wasserstein2(mean, root @ root.mT / 8, means[1], target)
+
+    assert gradcheck(distance, (means[0].requires_grad_(), root.requires_grad_()))
+
+
+def test_loss_of_features_has_the_gradient_of_finite_differences() -> None:
+    style, picture = features(0, 5, 5, 3), features(1, 5, 5, 3).requires_grad_()
+    loss = WassersteinLoss({"relu1_1": style}, ONE)
+    (gradient,) = torch.autograd.grad(loss({"relu1_1": picture}, PICTURE), picture)
+    direction = random(5, 1, 3, 5, 5).float()
+    with torch.no_grad():
+        ahead, behind = (loss({"relu1_1": picture + s * 1e-2 * direction}, PICTURE) for s in (1, -1))
+    assert float((gradient * direction).sum()) == pytest.approx(float(ahead - behind) / 2e-2, rel=1e-2)
+
+
+def test_root_times_itself_is_the_matrix() -> None:
+    root = square_root(covariance(0))
+    assert_close(root @ root, covariance(0))
+    assert_close(root, root.mT)
+
+
+def test_trace_of_the_root_is_the_sum_of_roots_of_eigenvalues() -> None:
+    assert_close(trace_of_square_root(torch.diag(torch.tensor([1.0, 4.0, 9.0]))[None]), torch.tensor([6.0]))
+    assert_close(trace_of_square_root(covariance(0)), square_root(covariance(0)).diagonal(0, 1, 2).sum(-1))
+
+
+def test_newton_schulz_agrees_with_the_eigendecomposition() -> None:
+    matrix = covariance(0) + 0.05 * torch.eye(6, dtype=torch.float64)
+    assert_close(_newton_schulz(matrix), square_root(matrix), rtol=1e-6, atol=1e-6)
+    batch = torch.cat([matrix.float(), 1e3 * covariance(1).float()])
+    assert_close(_newton_schulz(batch), square_root(batch), rtol=1e-3, atol=1e-3)
+
+
+def test_style_of_the_style_itself_is_0_and_of_nothing_1_up_to_the_ridge() -> None:
+    loss = WassersteinLoss({"relu1_1": features(0)}, ONE)
+    assert loss({"relu1_1": features(0)}, PICTURE) == pytest.approx(0, abs=1e-5)
+    assert loss({"relu1_1": torch.zeros(1, 5, 16, 16)}, PICTURE) == pytest.approx(1, abs=0.03)
+
+
+def test_loss_is_the_distance_over_the_second_moment_of_the_style() -> None:
+    style, picture = moments(features(0)), moments(features(1))
+    expected = wasserstein2(*picture, *style) / features(0).square().sum(1).mean()
+    assert float(GaussianTarget(*style).relative_distance(*picture)) == pytest.approx(float(expected), rel=5e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-2, 30.0])
+def test_loss_does_not_depend_on_the_size_of_activations(factor: float) -> None:
+    plain = WassersteinLoss({"relu1_1": features(0)}, ONE)({"relu1_1": features(1)}, PICTURE)
+    scaled = WassersteinLoss({"relu1_1": factor * features(0)}, ONE)({"relu1_1": factor * features(1)}, PICTURE)
+    assert scaled == pytest.approx(float(plain), rel=1e-3)
+
+
+def test_loss_does_not_depend_on_the_size_of_either_picture() -> None:
+    plain = WassersteinLoss({"relu1_1": features(0)}, ONE)({"relu1_1": features(1)}, PICTURE)
+    style, picture = features(0).repeat(1, 1, 2, 3), features(1).repeat(1, 1, 4, 1)
+    repeated = WassersteinLoss({"relu1_1": style}, ONE)({"relu1_1": picture}, PICTURE)
+    assert repeated == pytest.approx(float(plain), rel=1e-3)
+
+
+@pytest.mark.parametrize(("side", "factor"), [(1, 1.0), (2, 1.0), (2, 1e-4), (1, 0.0)])
+def test_fewer_positions_than_channels_give_a_finite_loss_and_gradient(side: int, factor: float) -> None:
+    thin = factor * features(0, side, side, 12)
+    for style, picture in ((thin, features(1, 8, 8, 12)), (features(1, 8, 8, 12), thin), (thin, 2 * thin), (thin, thin)):
+        picture = picture.clone().requires_grad_()
+        loss = WassersteinLoss({"relu1_1": style}, ONE)({"relu1_1": picture}, PICTURE)
+        loss.backward()
+        assert loss.isfinite()
+        assert picture.grad is not None
+        assert picture.grad.isfinite().all()
+
+
+def test_loss_goes_down_its_gradient_to_the_style() -> None:
+    loss = WassersteinLoss({"relu1_1": features(0, 8, 8)}, ONE)
+    picture = features(1, 8, 8).requires_grad_()
+    before = loss({"relu1_1": picture}, PICTURE).detach()
+    descent = torch.optim.Adam([picture], lr=0.1)
+    for _ in range(100):
+        descent.zero_grad()
+        now = loss({"relu1_1": picture}, PICTURE)
+        now.backward()
+        descent.step()
+    assert now.detach() < 0.02 * before
+
+
+def test_layers_are_averaged_with_weights_of_sum_1_and_those_of_weight_0_not_read() -> None:
+    style, picture = ({"a": features(s), "b": features(s + 1, channels=7)} for s in (0, 2))
+    loss = WassersteinLoss(style, {"a": 2.0, "b": 6.0, "relu9_9": 0.0})
+    parts = [float(WassersteinLoss(style, {layer: 1.0})(picture, PICTURE)) for layer in ("a", "b")]
+    assert loss.layers == ("a", "b")
+    assert loss(picture, PICTURE) == pytest.approx(0.25 * parts[0] + 0.75 * parts[1])
+
+
+def test_hidden_positions_of_style_and_picture_do_not_count() -> None:
+    style_where, where = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    style_where[..., :9], where[..., 5:] = 1, 1
+    masked = WassersteinLoss({"relu1_1": features(0)}, ONE, {"relu1_1": style_where}, {"relu1_1": where})
+    cut = WassersteinLoss({"relu1_1": features(0)[..., :9]}, ONE)
+    picture = features(1).requires_grad_()
+    loss = masked({"relu1_1": picture}, PICTURE)
+    assert loss.item() == pytest.approx(cut({"relu1_1": features(1)[..., 5:]}, PICTURE).item(), rel=1e-4)
+    loss.backward()
+    assert picture.grad is not None
+    assert picture.grad[..., :5].abs().max() == 0

@@ -1,0 +1,547 @@
+"""The command line: exit codes, what is shown where, names of results, help, rerun."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import impasto as package
+from conftest import FAST, Command, paint
+from impasto import api, console
+from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
+from impasto.methods.transfer import TransferSettings
+from impasto.records import read_record
+from impasto.synthesis import Step
+
+ESCAPE = "\x1b["
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
+    """Puts a terminal in the place of stderr; to be called in the test, for pytest captures again before it."""
+
+    def install() -> Terminal:
+        for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", "160")
+        stderr = Terminal()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        return stderr
+
+    return install
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.array(picture)
+
+
+def step(scale: int, done: int, steps: int, size: int = 128, scales: int = 2) -> Step:
+    return Step(scale, scales, size, size, done, steps, 1.0, {"content": 0.3, "style": 0.02}, 1.5, 60.0, lambda: None)
+
+
+# Exit codes and streams
+
+
+def test_done_is_0_with_the_path_alone_on_stdout(transfer: Command, studio: Path) -> None:
+    shown = transfer()
+    assert (shown.code, shown.out) == (0, "harbour-starry.png\n")
+    assert pixels(studio / "harbour-starry.png").shape == (36, 48, 3)
+    assert "harbour.jpg 64×48 · starry.jpg 60×60 · tiny on cpu" in shown.err
+    assert "again: impasto rerun harbour-starry.png --set size=96" in shown.err
+    assert "2/2" in shown.err
+
+
+def test_not_a_terminal_gets_no_escape_sequences(transfer: Command) -> None:
+    assert ESCAPE not in transfer().err
+
+
+def test_nothing_is_left_beside_the_result(transfer: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.session.SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr("impasto.session.SECONDS_BETWEEN_CHECKPOINTS", -1)
+    before = {path.name for path in studio.iterdir()}
+    transfer("-o", "out.png")
+    assert {path.name for path in studio.iterdir()} - before == {"out.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["transfer", "a.jpg", "b.jpg", "--size", "12"], 2), (["transfer", "no.jpg", "starry.jpg"], 1), (["rerun"], 2)],
+)
+def test_a_failure_is_one_sentence_and_a_traceback_only_with_debug(
+    studio: Path, impasto: Command, words: list[str], code: int
+) -> None:
+    shown = impasto(*words)
+    assert (shown.code, shown.out, len(shown.err.splitlines())) == (code, "", 1)
+    shown = impasto(*words, "--debug")
+    assert shown.code == code
+    assert "Traceback (most recent call last)" in shown.err
+
+
+def test_a_defect_is_said_to_be_one(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.jobs.require_memory", lambda *_: 1 / 0)
+    shown = transfer()
+    assert shown.code == 1
+    assert shown.last_line.startswith("a defect of impasto: ZeroDivisionError")
+    assert "--debug" in shown.last_line
+    assert "Traceback" not in shown.err
+
+
+def test_ctrl_c_before_the_work_is_130(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("impasto.jobs.read_picture", interrupt)
+    shown = transfer()
+    assert (shown.code, shown.err) == (130, "stopped\n")
+
+
+def test_quiet_says_only_the_path_and_errors(transfer: Command) -> None:
+    shown = transfer("--quiet")
+    assert (shown.code, shown.out, shown.err) == (0, "harbour-starry.png\n", "")
+    shown = transfer("--quiet", style="no.jpg")
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err.startswith("no.jpg: no such file")
+
+
+def test_json_is_one_event_a_line_and_nothing_else(transfer: Command) -> None:
+    shown = transfer("--json", "--plot", "losses.svg")
+    events = [json.loads(line) for line in shown.out.splitlines()]
+    assert shown.err == ""
+    assert [event["event"] for event in events if event["event"] != "note"] == ["begin", "step", "step", "result"]
+    assert events[-1] | {"seconds": 0, "peak_memory": 0} == {
+        "event": "result",
+        "path": "harbour-starry.png",
+        "width": 48,
+        "height": 36,
+        "seconds": 0,
+        "peak_memory": 0,
+        "plot": "losses.svg",
+    }
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["step"] == steps[-1]["steps"] == 2
+    assert set(steps[-1]["losses"]) == {"content", "style", "smoothness"}
+
+
+def test_json_tells_of_errors_as_events(transfer: Command) -> None:
+    shown = transfer("--json", "--steps", "none")
+    assert shown.code == 2
+    assert json.loads(shown.out)["event"] == "error"
+
+
+def animate(path: Path) -> None:
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def test_warnings_are_notes(transfer: Command, studio: Path) -> None:
+    animate(studio / "film.gif")
+    shown = transfer(content="film.gif")
+    assert shown.code == 0
+    assert "first" in next(line for line in shown.err.splitlines() if line.startswith("film.gif: "))
+    assert "UserWarning" not in shown.err
+
+
+def test_warnings_are_json_events(transfer: Command, studio: Path) -> None:
+    animate(studio / "film.gif")
+    events = [json.loads(line) for line in transfer("--json", content="film.gif").out.splitlines()]
+    assert any(event["event"] == "note" and "film.gif" in event["message"] for event in events)
+
+
+# What is shown
+
+
+def test_console_is_chosen_by_words_and_by_the_terminal(
+    terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal()
+    assert type(choose_console()) is BarConsole
+    assert type(choose_console(quiet=True)) is QuietConsole
+    assert type(choose_console(quiet=True, events=True)) is JsonConsole
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(choose_console()) is LineConsole
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert type(choose_console()) is LineConsole
+
+
+def test_a_terminal_gets_a_bar(transfer: Command, terminal: Callable[[], Terminal]) -> None:
+    stderr = terminal()
+    shown = transfer()
+    assert shown.out == "harbour-starry.png\n"
+    assert "━━━━" in stderr.getvalue()
+    assert "2/2" in stderr.getvalue()
+
+
+def test_an_error_on_a_terminal_is_red_unless_no_color(
+    terminal: Callable[[], Terminal], impasto: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr, colour = terminal(), re.compile(r"\x1b\[[0-9;]*3[0-9]")
+    impasto("resume", "nothing")
+    assert colour.search(stderr.getvalue())
+    stderr.truncate(0)
+    monkeypatch.setenv("NO_COLOR", "1")
+    impasto("resume", "nothing")
+    assert "no such checkpoint" in stderr.getvalue()
+    assert not colour.search(stderr.getvalue())
+
+
+def test_bar_of_a_scale_that_ended_early_is_full(terminal: Callable[[], Terminal]) -> None:
+    terminal()
+    bars = BarConsole()
+    bars.step(step(1, 37, 120))
+    first = bars._progress.tasks[0]
+    assert (first.percentage, first.finished) == (pytest.approx(100 * 37 / 120), False)
+    bars.step(step(2, 1, 100, size=256))
+    assert (first.percentage, first.finished) == (100, True)
+    assert first.fields["count"] == "37/120"
+    assert "eta" not in first.fields["facts"]
+    second = bars._progress.tasks[1]
+    assert "eta 60 s" in second.fields["facts"]
+    bars.result("a.png", {"width": 2, "height": 2, "seconds": 1.0, "peak_memory": 1})
+    assert second.finished
+
+
+def test_lines_tell_where_each_scale_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = LineConsole()
+    for one in (step(1, 36, 120), step(1, 37, 120), step(2, 1, 100, size=256)):
+        lines.step(one)
+    assert capsys.readouterr().err == " 128 px 37/120  content 0.3  style 0.02  1.5 s\n"
+
+
+def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    lines = LineConsole()
+    for done in range(1, 13):
+        now[0] += 1
+        lines.step(step(1, done, 120))
+    assert re.findall(r"(\d+)/120", capsys.readouterr().err) == ["5", "10"]
+
+
+def test_names_are_shown_as_they_are(transfer: Command, studio: Path) -> None:
+    paint(studio / "[red]:smile:.jpg", 64, 48)
+    shown = transfer(content="[red]:smile:.jpg")
+    assert shown.out == "[red]:smile:-starry.png\n"
+    assert shown.err.startswith("[red]:smile:.jpg 64×48")
+    assert "impasto rerun '[red]:smile:-starry.png' --set" in shown.err
+
+
+def test_shell_words_survive_a_shell() -> None:
+    assert shell_word("a.png") == "a.png"
+    assert shell_word("my photo.png") == "'my photo.png'"
+    assert shell_word("-a.png") == "./-a.png"
+
+
+def test_downloads_are_shown(capsys: pytest.CaptureFixture[str], terminal: Callable[[], Terminal]) -> None:
+    events = JsonConsole()
+    for done in range(0, 1001):
+        events.download(done * 1000, 1_000_000)
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(shown) == 101
+    assert shown[-1] == {"event": "download", "done": 1_000_000, "total": 1_000_000}
+    terminal()
+    bars = BarConsole()
+    bars.download(5_000_000, 10_000_000)
+    assert bars._progress.tasks[0].percentage == 50
+    bars.download(6_000_000, 0)
+    assert "6 MB" in bars._progress.tasks[0].fields["facts"]
+    bars.finish()
+
+
+def test_an_encoder_that_is_not_here_is_downloaded_in_front_of_people(
+    transfer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.encoders import EncoderStatus
+
+    def fetch(name: str, observer: console.Any) -> None:
+        observer(3, 4)
+
+    monkeypatch.setattr("impasto.jobs.encoder_status", lambda name: EncoderStatus(name, "", None, False, 4))
+    monkeypatch.setattr("impasto.jobs.load_encoder", fetch)
+    events = [json.loads(line) for line in transfer("--json").out.splitlines()]
+    assert events[0] == {"event": "download", "done": 3, "total": 4}
+
+
+# Names
+
+
+def test_a_name_gets_a_number_unless_forced(transfer: Command, studio: Path) -> None:
+    old = transfer().out
+    assert transfer("--seed", "1").out == "harbour-starry-2.png\n"
+    assert transfer("-o", "harbour-starry.png").out == "harbour-starry-3.png\n"
+    (studio / "harbour-starry.png").write_bytes(b"old")
+    assert transfer("--force").out == old
+    assert pixels("harbour-starry.png").shape == (36, 48, 3)
+
+
+def test_the_default_name_lies_beside_the_content(transfer: Command, studio: Path) -> None:
+    (studio / "photos").mkdir()
+    shutil.move("harbour.jpg", "photos/harbour.jpg")
+    assert transfer(content="photos/harbour.jpg").out == str(Path("photos/harbour-starry.png")) + "\n"
+
+
+def test_the_start_picture_is_not_in_the_name(transfer: Command, studio: Path) -> None:
+    paint(studio / "sketch.png", 64, 48)
+    assert transfer("--start", "sketch.png").out == "harbour-starry.png\n"
+
+
+def test_unfinished_work_keeps_its_name(transfer: Command, studio: Path) -> None:
+    (studio / "harbour-starry.checkpoint.safetensors").write_bytes(b"work of a day")
+    assert transfer().out == "harbour-starry-2.png\n"
+    assert (studio / "harbour-starry.checkpoint.safetensors").read_bytes() == b"work of a day"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"])
+def test_the_suffix_chooses_the_format(transfer: Command, studio: Path, suffix: str) -> None:
+    assert transfer("-o", f"out{suffix}").code == 0
+    with Image.open(studio / f"out{suffix}") as picture:
+        assert picture.format == {"p": "PNG", "j": "JPEG", "w": "WEBP", "t": "TIFF"}[suffix[1]]
+
+
+def test_bits_and_quality_reach_the_file(transfer: Command, studio: Path) -> None:
+    for quality in (5, 100):
+        transfer("-o", f"q{quality}.jpg", "--quality", quality)
+    assert (studio / "q5.jpg").stat().st_size < (studio / "q100.jpg").stat().st_size
+    transfer("-o", "deep.png", "--bits", "16")
+    assert package.read_picture("deep.png").bits == 16
+
+
+@pytest.mark.parametrize("role", ["content", "style", "start"])
+@pytest.mark.parametrize("way", ["plain", "relative", "symlink", "hard link"])
+@pytest.mark.parametrize("option", ["-o", "--plot", "--record"])
+def test_an_input_is_never_written(transfer: Command, studio: Path, role: str, way: str, option: str) -> None:
+    paint(studio / "content.png", 64, 48)
+    paint(studio / "style.png", 60, 60)
+    paint(studio / "start.png", 64, 48)
+    before = (studio / f"{role}.png").read_bytes()
+    target = studio / f"{role}.png"
+    if way == "relative":
+        (studio / "folder").mkdir()
+        target = Path("folder") / ".." / target.name
+    elif way == "symlink":
+        target = studio / "link.png"
+        target.symlink_to(f"{role}.png")
+    elif way == "hard link":
+        (studio / "link.png").hardlink_to(target)
+        target = studio / "link.png"
+    shown = transfer(option, target, "--force", "--start", "start.png", content="content.png", style="style.png")
+    assert (shown.code, shown.out) == (2, "")
+    assert "is an input, and inputs are never written" in shown.err
+    assert (studio / f"{role}.png").read_bytes() == before
+
+
+def test_a_preview_never_replaces_an_input(transfer: Command, studio: Path) -> None:
+    paint(studio / "out.preview.jpg", 64, 48)
+    before = (studio / "out.preview.jpg").read_bytes()
+    assert transfer("-o", "out.png", "--force", content="out.preview.jpg").code == 2
+    assert (studio / "out.preview.jpg").read_bytes() == before
+
+
+def test_plot_and_record_are_written_and_not_overwritten(transfer: Command, studio: Path) -> None:
+    for _ in range(2):
+        transfer("-o", "out.png", "--plot", "losses.png", "--record", "out.json")
+    assert pixels("losses.png").ndim == pixels("losses-2.png").ndim == 3
+    assert read_record(Path("out.json")) == read_record(Path("out.png"))
+    assert json.loads(Path("out-2.json").read_text())["method"] == "transfer"
+
+
+def test_one_file_for_two_things_is_refused(transfer: Command) -> None:
+    shown = transfer("-o", "a.png", "--plot", "a.png")
+    assert shown.code == 2
+    assert "named for two things" in shown.err
+
+
+def test_a_file_name_that_is_no_text_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    QuietConsole().result("caf\udce9.png", {})
+    assert stdout.buffer.getvalue() == b"caf\xe9.png\n"
+
+
+# Help and info
+
+
+def test_help_has_every_setting_with_its_description_and_default(
+    impasto: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    lines = impasto("transfer", "--help").out.splitlines()
+    for name, field in TransferSettings.model_fields.items():
+        line = next(line for line in lines if f"--{name.replace('_', '-')} " in line)
+        assert field.description is not None
+        assert field.description.replace("`", "")[:60] in line
+        if field.default is not None and not isinstance(field.default, dict):
+            assert f"[default: {field.default}]" in line
+    assert any("--content-layers" in line and "[default: relu4_2]" in line for line in lines)
+
+
+def test_help_has_no_empty_defaults_and_none_on_flags(impasto: Command) -> None:
+    text = " ".join(impasto("transfer", "--help").out.replace("│", "").split())
+    assert "[default: ]" not in text
+    assert "[default: False]" not in text
+    assert "[default: True]" not in text
+    assert "[default: None]" not in text
+
+
+def test_the_five_common_options_come_first(impasto: Command) -> None:
+    options = re.findall(r"^│ (--[a-z-]+)", impasto("transfer", "--help").out, re.MULTILINE)
+    assert options[:5] == ["--size", "--preset", "--style-strength", "--style-scale", "--output"]
+    assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 7 + 4 + 3
+
+
+def test_no_words_at_all_show_the_help(impasto: Command) -> None:
+    shown = impasto()
+    assert shown.code == 0
+    assert all(command in shown.out for command in ("transfer", "rerun", "resume", "info"))
+
+
+def test_info_tells_versions_devices_encoders_threads_memory(impasto: Command) -> None:
+    out = impasto("info").out
+    for word in ("impasto", "python", "torch", "threads", "memory", "device cpu", "encoder lite", "encoder vgg19"):
+        assert re.search(rf"^{word} ", out, re.MULTILINE), word
+    assert package.__version__ in out
+    assert "GB free of" in out
+    assert json.loads(impasto("info", "--json").out)["impasto"] == package.__version__
+
+
+def test_python_and_the_command_line_use_the_same_names(impasto: Command) -> None:
+    shown = impasto("transfer", "--help").out
+    python = set(inspect.signature(api.transfer).parameters) - {"observers", "cancel", "settings", "content", "style"}
+    for name in python | set(TransferSettings.model_fields):
+        assert f"--{name.replace('_', '-')} " in shown
+
+
+# Rerun
+
+
+def test_rerun_makes_the_same_picture(transfer: Command, impasto: Command) -> None:
+    transfer("--seed", "3", "--start", "noise")
+    shown = impasto("rerun", "harbour-starry.png", "--device", "cpu")
+    assert (shown.code, shown.out) == (0, "harbour-starry-2.png\n")
+    assert np.array_equal(pixels("harbour-starry.png"), pixels("harbour-starry-2.png"))
+    assert read_record(Path("harbour-starry-2.png")).settings["encoder"] == "tiny.safetensors"
+
+
+def test_rerun_reads_the_record_beside_a_picture(transfer: Command, impasto: Command) -> None:
+    transfer("-o", "out.png", "--record", "out.json")
+    assert impasto("rerun", "out.json").out == "out-2.png\n"
+    assert np.array_equal(pixels("out.png"), pixels("out-2.png"))
+
+
+def test_rerun_changes_settings(transfer: Command, impasto: Command) -> None:
+    transfer("-o", "out.png")
+    assert impasto("rerun", "out.png", "--set", "size=64", "--set", "style-strength=2", "-o", "big.png").code == 0
+    assert pixels("big.png").shape == (48, 64, 3)
+    assert read_record(Path("big.png")).settings["style_strength"] == 2
+
+
+def test_rerun_takes_a_preset_s_values(transfer: Command, impasto: Command) -> None:
+    transfer("-o", "out.png")
+    impasto("rerun", "out.png", "--set", "preset=bold", "--set", "steps=1", "-o", "bold.png")
+    settings = read_record(Path("bold.png")).settings
+    assert (settings["preset"], settings["style_strength"], settings["steps"]) == ("bold", 4.0, 1)
+
+
+def test_rerun_takes_another_style_without_a_warning(transfer: Command, impasto: Command, studio: Path) -> None:
+    transfer("-o", "out.png")
+    paint(studio / "other.jpg", 60, 60, seed=9)
+    shown = impasto("rerun", "out.png", "--set", "style=other.jpg", "-o", "b.png")
+    assert "changed" not in shown.err
+    assert [one.path for one in read_record(Path("b.png")).inputs] == ["harbour.jpg", "other.jpg"]
+    assert not np.array_equal(pixels("out.png"), pixels("b.png"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("sise=64", "sise: no such setting or input (did you mean size?)"),
+        ("contend=a.jpg", "contend: no such setting or input (did you mean content?)"),
+        ("size", "--set size: needs the form key=value"),
+        ("size=tiny", "size: 'tiny' is not allowed"),
+    ],
+)
+def test_rerun_refuses_impossible_changes(transfer: Command, impasto: Command, change: str, sentence: str) -> None:
+    transfer("-o", "out.png")
+    shown = impasto("rerun", "out.png", "--set", change)
+    assert shown.code == 2
+    assert shown.err.startswith(sentence)
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_rerun_needs_a_record(studio: Path, impasto: Command) -> None:
+    shown = impasto("rerun", "harbour.jpg")
+    assert shown.code == 1
+    assert shown.err.startswith("harbour.jpg: holds no impasto record")
+
+
+def test_rerun_warns_of_a_changed_input_and_goes_on(transfer: Command, impasto: Command, studio: Path) -> None:
+    transfer("-o", "out.png")
+    paint(studio / "starry.jpg", 60, 60, seed=9)
+    shown = impasto("rerun", "out.png")
+    assert shown.code == 0
+    assert "starry.jpg: the style has changed since the record was written" in shown.err
+
+
+def test_rerun_warns_of_a_changed_encoder(transfer: Command, impasto: Command, studio: Path) -> None:
+    from impasto.encoders import VGG, Configuration, save_encoder
+
+    transfer("-o", "out.png")
+    (studio / "tiny.safetensors").unlink()
+    save_encoder(VGG(Configuration("tiny", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1))), "tiny.safetensors")
+    assert "tiny: the encoder has changed since" in impasto("rerun", "out.png").err
+
+
+def test_rerun_finds_everything_beside_a_moved_picture(
+    transfer: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer("-o", "out.png", "--start", "starry.jpg")
+    (studio / "moved").mkdir()
+    for name in ("out.png", "harbour.jpg", "starry.jpg", "tiny.safetensors"):
+        shutil.move(name, studio / "moved" / name)
+    (studio / "elsewhere").mkdir()
+    monkeypatch.chdir(studio / "elsewhere")
+    paint(Path("harbour.jpg"), 64, 48, seed=5)  # a stranger of the same name
+    shown = impasto("rerun", "../moved/out.png")
+    assert (shown.code, "changed" in shown.err) == (0, False)
+    assert np.array_equal(pixels("../moved/out.png"), pixels("../moved/out-2.png"))
+
+
+def test_rerun_asks_for_a_missing_input(transfer: Command, impasto: Command, studio: Path) -> None:
+    transfer("-o", "out.png")
+    (studio / "harbour.jpg").rename("port.jpg")
+    shown = impasto("rerun", "out.png")
+    assert shown.code == 1
+    assert shown.err == "harbour.jpg: no such file any more; name its new place with --set content=PATH\n"
+    assert impasto("rerun", "out.png", "--set", "content=port.jpg").code == 0
+    assert np.array_equal(pixels("out.png"), pixels("out-2.png"))
+
+
+def test_layers_are_given_as_words(transfer: Command) -> None:
+    shown = transfer("-o", "out.png", "--content-layers", "relu3_1,relu2_1:0.5", "--style-layers", "relu1_1")
+    assert shown.code == 0
+    settings = read_record(Path("out.png")).settings
+    assert settings["content_layers"] == {"relu3_1": 1.0, "relu2_1": 0.5}
+    assert settings["style_layers"] == {"relu1_1": 1.0}
+
+
+def test_fast_words_are_those_of_the_command(impasto: Command) -> None:
+    shown = impasto("transfer", "--help").out
+    assert all(word in shown for word in FAST[::2])
