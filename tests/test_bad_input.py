@@ -232,7 +232,7 @@ def test_too_little_memory_is_said_before_the_work(transfer: Command, monkeypatc
     monkeypatch.setattr("impasto.machine.free_memory", lambda _: 100_000)
     shown = transfer()
     assert shown.code == 1
-    assert sentence(shown).startswith("size 48 needs about 0.0 GB, 0.0 are free: use --size ")
+    assert sentence(shown).startswith("size 48 needs about 2 MB, 0 MB are free: use --size ")
 
 
 @pytest.mark.usefixtures("works")

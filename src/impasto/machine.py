@@ -133,13 +133,21 @@ def explained_memory(
 
 def _is_allocation_failure(error: RuntimeError) -> bool:
     text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "out of memory" in text
+    return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _ALLOCATORS_WORDS)
+
+
+_ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # Unix, Windows, MPS
 
 
 def _too_large(needed: int, free: int, height: int, width: int, verb: str) -> str:
     size = max(height, width)
     fits = int(size * (SHARE_OF_FREE_MEMORY * free / needed) ** 0.5) // 16 * 16
     return (
-        f"size {size} {verb} {needed / 1e9:.1f} GB, {free / 1e9:.1f} are free: "
+        f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: "
         f"use --size {max(fits, 16)} or close other programs"
     )
+
+
+def _amount(count: float) -> str:
+    """`1.2 GB`, `350 MB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -147,7 +147,8 @@ def test_loss_does_not_depend_on_the_size_of_either_picture() -> None:
 @pytest.mark.parametrize(("side", "factor"), [(1, 1.0), (2, 1.0), (2, 1e-4), (1, 0.0)])
 def test_fewer_positions_than_channels_give_a_finite_loss_and_gradient(side: int, factor: float) -> None:
     thin = factor * features(0, side, side, 12)
-    for style, picture in ((thin, features(1, 8, 8, 12)), (features(1, 8, 8, 12), thin), (thin, 2 * thin), (thin, thin)):
+    wide = features(1, 8, 8, 12)
+    for style, picture in ((thin, wide), (wide, thin), (thin, 2 * thin), (thin, thin)):
         picture = picture.clone().requires_grad_()
         loss = WassersteinLoss({"relu1_1": style}, ONE)({"relu1_1": picture}, PICTURE)
         loss.backward()

@@ -64,9 +64,7 @@ def test_scale_knows_its_longest_side_and_area() -> None:
 def test_every_schedule_grows_to_exactly_the_size(
     height: int, width: int, steps: int, coarsest: int, ratio: float, smallest: int
 ) -> None:
-    schedule = coarse_to_fine(
-        height, width, steps=steps, coarsest=coarsest, ratio=ratio, smallest_side=smallest
-    )
+    schedule = coarse_to_fine(height, width, steps=steps, coarsest=coarsest, ratio=ratio, smallest_side=smallest)
     assert (schedule[-1].height, schedule[-1].width, schedule[-1].steps) == (height, width, steps)
     longest = [scale.size for scale in schedule]
     assert longest == sorted(set(longest))

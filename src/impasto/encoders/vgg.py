@@ -129,7 +129,7 @@ class VGG(nn.Module):
         for layer in self.geometry:
             if layer.endswith("_1") and layer != "relu1_1":
                 x = self._pool(x)
-            x = F.relu(self._convolve(x, layer))
+            x = F.relu(self._convolve(x, layer), inplace=True)
             if layer in wanted:
                 features[layer] = x
                 if len(features) == len(wanted):
