@@ -19,6 +19,7 @@ from contact_sheet import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = Path(__file__).parent / "pictures"
+SIZE = 320
 LARGEST = 148_000  # bytes
 
 STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
@@ -66,7 +67,7 @@ def main() -> None:
         content, style, variants = STRIPS[name]
         original = Image.open(EXAMPLES / f"{content}.jpg")
         tiles = [(f"{content}.jpg, {style}.jpg", beside(original, Image.open(EXAMPLES / f"{style}.jpg")))]
-        tiles += [(caption(v), painted(content, style, {"size": 384, **v})) for v in variants]
+        tiles += [(caption(v), painted(content, style, {"size": SIZE, **v})) for v in variants]
         save(contact_sheet(tiles, columns=len(tiles), width=1200 // len(tiles)), name)
 
 

@@ -52,22 +52,23 @@ PAIRS = [
     ("photos/kodim23.png", "paintings/roman-mosaic--ducks-palazzo-massimo.jpg"),
     ("photos/elementary-rob-bye.jpg", "paintings/jmw-turner--the-shipwreck-of-the-minotaur.jpg"),
 ]
-STRENGTHS = (0.5, 1.0, 2.0)
+TEACHERS_STRENGTH = 2.5
+STRENGTHS = (1.25, 2.5, 5.0)
 
 
 def main() -> None:
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    folder = options.data / "training/photos/clothing"
-    crops = [plain_crops(read_pictures([folder])[i : i + 16], 224) for i in range(0, 96, 16)]
+    pictures = read_pictures([options.data / "training/photos/clothing"])
+    crops = [plain_crops(pictures[i : i + 16], 224) for i in range(0, 96, 16)]
     exact, reduced = (normalised(t(options.teachers), crops) for t in (exact_teacher, reduced_teacher))
     teachers = BothTeachers(exact, reduced)
     for content, style in PAIRS[: options.pairs]:
         if options.encoder is None:
-            make(options, "teachers", teachers, teachers, content, style, 1.0)
+            make(options, "teachers", teachers, teachers, content, style, TEACHERS_STRENGTH)
             continue
         for strength in STRENGTHS:
-            make(options, options.name, load_encoder(options.encoder), teachers, content, style, strength)
+            make(options, options.name, load_encoder(options.encoder, pooling=options.pooling), teachers, content, style, strength)
     if options.encoder is not None:
         summarise(options.out, options.name, PAIRS[: options.pairs])
 
@@ -79,6 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", help="name or path; without it the teachers' pictures are made")
     parser.add_argument("--name", default="lite", help="of the encoder, in file names")
+    parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of the encoder")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     return parser.parse_args()
@@ -121,7 +123,7 @@ def summarise(out: Path, name: str, pairs: list[tuple[str, str]]) -> None:
     rows = []
     for content, style in pairs:
         stem = f"{Path(content).stem}--{Path(style).stem}"
-        target = json.loads((out / f"{stem}--teachers-1.json").read_text())
+        target = json.loads((out / f"{stem}--teachers-{TEACHERS_STRENGTH:g}.json").read_text())
         ours = [json.loads((out / f"{stem}--{name}-{strength:g}.json").read_text()) for strength in STRENGTHS]
         rows.append(
             {

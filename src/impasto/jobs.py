@@ -257,6 +257,8 @@ def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Runni
         record = Record.model_validate(about["record"])
         folder, output, where = Path(about["folder"]), dict(about["output"]), dict(about["where"])
         job = Job.from_record(record, folder, advice="put it back there to go on", **where)
+    except ImpastoError:
+        raise
     except (KeyError, ValueError, TypeError):
         raise PictureError(_foreign(path)) from None
     running = job._prepare(downloads)

@@ -43,8 +43,12 @@ class Settings(BaseModel):
             raise UsageError(_sentence(cls, error.errors())) from None
 
     def changed(self, **values: Any) -> Self:
-        """A copy with other values; a preset named among them brings all of its own."""
-        return type(self).of(**self.model_dump() | type(self)._preset_values(values) | values)
+        """A copy with other values; a preset named among them replaces all that any preset sets."""
+        kept = self.model_dump()
+        if "preset" in values:
+            of_presets = {name for preset in self.presets.values() for name in preset}
+            kept = {name: value for name, value in kept.items() if name not in of_presets}
+        return type(self).of(**kept | values)
 
     @classmethod
     def _preset_values(cls, values: Mapping[str, Any]) -> dict[str, Any]:

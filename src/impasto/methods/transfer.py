@@ -30,7 +30,7 @@ from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, c
 from impasto.synthesis.objective import encode
 
 CONTENT, SMOOTHNESS = 1.0, 2.0
-STYLE = {"gram": 20.0, "wasserstein": 20.0}
+STYLE = {"gram": 8.0, "wasserstein": 40.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
 WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
@@ -45,10 +45,10 @@ class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "sketch": {"steps": 15},
+        "sketch": {"steps": 16},
         "balanced": {},
-        "painterly": {"style_strength": 2.0, "steps": 60},
-        "bold": {"style_strength": 4.0, "style_scale": 1.6, "content_strength": 0.6, "steps": 60},
+        "painterly": {"style_strength": 2.5, "steps": 60},
+        "bold": {"style_strength": 5.0, "style_scale": 1.6, "steps": 60},
     }
 
     size: Annotated[int, Field(ge=16, le=LARGEST)] | Literal["full"] = setting(
