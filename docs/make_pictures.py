@@ -7,6 +7,7 @@ python docs/make_pictures.py presets    # one strip
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
         "starry-night",
         [{"preset": p} for p in ("sketch", "balanced", "painterly", "bold")],
     ),
-    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.1, 1, 10)]),
+    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.2, 1, 5)]),
     "content-strength": ("cat", "the-kiss", [{"content_strength": s} for s in (0.3, 1, 4)]),
     "style-scale": ("village", "udnie", [{"style_scale": s} for s in (0.5, 1, 2)]),
     "start": ("lighthouse", "great-wave", [{"start": s} for s in ("content", "noise", "style", "gray")]),
@@ -57,12 +58,15 @@ FIRST = [
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["first", *STRIPS]
+    wanted = sys.argv[1:] or ["first", "plot", *STRIPS]
     PICTURES.mkdir(exist_ok=True)
     for name in wanted:
         if name == "first":
             paintings = [painted(content, style, {"size": 512, **settings}) for content, style, settings in FIRST]
             save(contact_sheet([("", p) for p in paintings], columns=len(paintings), width=240, captions=False), name)
+            continue
+        if name == "plot":
+            plot()
             continue
         content, style, variants = STRIPS[name]
         original = Image.open(EXAMPLES / f"{content}.jpg")
@@ -75,6 +79,13 @@ def painted(content: str, style: str, settings: dict[str, Any]) -> Image.Image:
     result = impasto.transfer(EXAMPLES / f"{content}.jpg", EXAMPLES / f"{style}.jpg", **settings)
     print(content, style, settings, f"{result.record.seconds:.1f} s", flush=True)
     return result.picture
+
+
+def plot() -> None:
+    result = impasto.transfer(EXAMPLES / "lighthouse.jpg", EXAMPLES / "starry-night.jpg", size=512)
+    with tempfile.TemporaryDirectory() as folder:
+        result.save_plot(Path(folder) / "plot.png")
+        save(Image.open(Path(folder) / "plot.png").convert("RGB"), "plot")
 
 
 def beside(content: Image.Image, style: Image.Image) -> Image.Image:

@@ -68,7 +68,15 @@ def main() -> None:
             make(options, "teachers", teachers, teachers, content, style, TEACHERS_STRENGTH)
             continue
         for strength in STRENGTHS:
-            make(options, options.name, load_encoder(options.encoder, pooling=options.pooling), teachers, content, style, strength)
+            make(
+                options,
+                options.name,
+                load_encoder(options.encoder, pooling=options.pooling),
+                teachers,
+                content,
+                style,
+                strength,
+            )
     if options.encoder is not None:
         summarise(options.out, options.name, PAIRS[: options.pairs])
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
 from impasto.encoders.catalogue import encoder_path
-from impasto.errors import Interrupted, PictureError, UsageError, near_match
+from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
 from impasto.machine import Machine, Precision, explained_memory, peak_memory, require_memory
 from impasto.methods import Method, find_method
 from impasto.methods.settings import Settings
