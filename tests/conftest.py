@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from PIL import Image
 
 from impasto.cli import main
 from impasto.encoders import VGG, Configuration, save_encoder
+from studio import FAST, Command, Shown, paint
 
 settings.register_profile("impasto", deadline=None)  # a busy machine is no failure
 settings.load_profile("impasto")
-
-FAST = ("--encoder", "tiny.safetensors", "--size", "48", "--coarsest", "48", "--steps", "2", "--device", "cpu")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a command showed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last_line(self) -> str:
-        return self.err.splitlines()[-1] if self.err else ""
-
-
-Command = Callable[..., Shown]
-
-
-def paint(path: Path, width: int, height: int, seed: int = 0) -> Path:
-    """A soft colourful picture."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), np.uint8)
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
-    return path
 
 
 @pytest.fixture(scope="session")

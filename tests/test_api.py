@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import impasto
-from conftest import Command
+from studio import Command
 
 FAST: dict[str, Any] = {
     "encoder": "tiny.safetensors",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import Command, Shown, paint
 from impasto.synthesis import Synthesis
+from studio import Command, Shown, paint
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 import impasto as package
-from conftest import FAST, Command, paint
 from impasto import api, console
 from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
 from impasto.methods.transfer import TransferSettings
 from impasto.records import read_record
 from impasto.synthesis import Step
+from studio import FAST, Command, paint
 
 ESCAPE = "\x1b["
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import FAST, Command, paint
 from impasto import session
 from impasto.console import LineConsole
 from impasto.errors import PictureError
 from impasto.records import read_record
 from impasto.synthesis import Step, Synthesis
+from studio import FAST, Command, paint
 
 STEPS = 12
 CHECKPOINT = "out.checkpoint.safetensors"

@@ -52,8 +52,8 @@ PAIRS = [
     ("photos/kodim23.png", "paintings/roman-mosaic--ducks-palazzo-massimo.jpg"),
     ("photos/elementary-rob-bye.jpg", "paintings/jmw-turner--the-shipwreck-of-the-minotaur.jpg"),
 ]
-TEACHERS_STRENGTH = 2.5
-STRENGTHS = (1.25, 2.5, 5.0)
+TEACHERS_STRENGTH = 1.0
+STRENGTHS = (0.5, 1.0, 2.0)
 
 
 def main() -> None:
