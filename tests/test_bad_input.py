@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,10 +230,15 @@ def test_number_of_pictures(studio: Path, impasto: Command, count: int, given: s
 
 
 def test_too_little_memory_is_said_before_the_work(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.machine.free_memory", lambda _: 100_000)
-    shown = transfer()
+    monkeypatch.setattr("impasto.machine.free_memory", lambda _: 3_000_000)
+    shown = transfer("--size", "512")
     assert shown.code == 1
-    assert sentence(shown).startswith("size 48 needs about 2 MB, 0 MB are free: use --size ")
+    said = re.fullmatch(
+        r"size 512 needs about (\d+) MB, 3 MB are free: use --size (\d+) or close other programs", sentence(shown)
+    )
+    assert said
+    assert int(said[1]) > 3
+    assert 16 <= int(said[2]) < 512
 
 
 @pytest.mark.usefixtures("works")

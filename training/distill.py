@@ -3,9 +3,11 @@
     python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
 
 Random initialisation, fixed seed. Every target channel is standardised, so the loss of a layer is the share of
-the teacher's variance that is left unexplained. Convolutions are trained with Muon (momentum, orthogonalised per
-matrix), everything else with AdamW; the weights that count are an exponential average. A checkpoint every few
-minutes; starting again with the same --out goes on from it, and a changed --steps moves the end.
+the teacher's variance that is left unexplained. Half of the weight goes to channels in proportion to their share of
+a Gram matrix: a few rarely active ones carry most of it, and uniform weights leave just those unlearned.
+Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
+that count are an exponential average. A checkpoint every few minutes; starting again with the same --out goes on
+from it, and a changed --steps moves the end.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impasto.encoders.vgg import VGG, Configuration
-from teachers import EXACT_LAYERS, REDUCED_LAYERS, exact_teacher, reduced_teacher
+from teachers import EXACT_LAYERS, REDUCED_LAYERS, STYLE_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
 LAYERS = EXACT_LAYERS + REDUCED_LAYERS
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
+# What is compared by default counts double.
+COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys((*STYLE_LAYERS, "relu4_2"), 2.0)
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
 
@@ -50,6 +54,8 @@ def main() -> None:
 
     student = Student(tuple(options.widths), teach.widths)
     average = Student(tuple(options.widths), teach.widths)
+    if options.grow_from is not None:
+        grow(student, torch.load(options.grow_from / "checkpoint.pt", weights_only=True)["average"])
     average.load_state_dict(student.state_dict())
     matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
     others = [p for p in student.parameters() if not any(p is m for m in matrices)]
@@ -72,8 +78,8 @@ def main() -> None:
             crops, targets = buffer[-1]
         else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
             crops, targets = random.choice(buffer)
-        losses = student.residuals(crops, targets)
-        total = sum(losses.values()) / len(losses)
+        losses = student.residuals(crops, targets, teach.importance)
+        total = sum(COUNT[name] * value for name, value in losses.items()) / sum(COUNT.values())
         muon.zero_grad(set_to_none=True)
         adam.zero_grad(set_to_none=True)
         total.backward()
@@ -97,6 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=int, nargs=5, default=(24, 48, 96, 128, 128))
+    parser.add_argument("--grow-from", type=Path, help="run of a narrower student to begin with")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
     parser.add_argument("--batch", type=int, default=8)
@@ -116,6 +123,7 @@ class Teachers:
         self.widths = {layer: self.exact.geometry[layer].channels for layer in EXACT_LAYERS}
         self.widths |= {layer: self.reduced.geometry[layer].channels for layer in REDUCED_LAYERS}
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
+        self.importance: dict[str, Tensor] = {}
 
     def raw(self, x: Tensor) -> dict[str, Tensor]:
         return self.exact(x, EXACT_LAYERS) | self.reduced(x, REDUCED_LAYERS)
@@ -128,6 +136,9 @@ class Teachers:
             mean = values.mean((0, 2, 3), keepdim=True)
             std = values.std((0, 2, 3), keepdim=True)
             self.moments[layer] = mean, std.clamp(min=1e-3 * float(std.max()))
+            alive = mean > 1e-3 * mean.max()
+            energy = torch.where(alive, 1 + (std / mean.clamp(min=1e-12)).square(), 0.0)  # of mean-1 activations
+            self.importance[layer] = 0.5 + 0.5 * energy / energy.mean()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
@@ -193,12 +204,16 @@ class Student(nn.Module):
             nn.init.zeros_(convolution.bias)
         self.to(memory_format=torch.channels_last)
 
-    def residuals(self, x: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Unexplained share of the variance, per layer."""
+    def residuals(
+        self, x: Tensor, targets: dict[str, Tensor], importance: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Unexplained share of the variance, per layer; of all channels alike without `importance`."""
         features = self.trunk(x, targets)
-        return {
-            name: F.mse_loss(self.heads[name](sparse(name, features[name])), target) for name, target in targets.items()
-        }
+        found = {}
+        for name, target in targets.items():
+            errors = (self.heads[name](sparse(name, features[name])) - target).square()
+            found[name] = (errors if importance is None else errors * importance[name]).mean()
+        return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -303,6 +318,16 @@ def random_square(picture: np.ndarray, size: int) -> Tensor:
     if random.random() < 0.25:
         square = square.transpose(2, 3)
     return square if crop == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
+
+
+@torch.no_grad()
+def grow(student: Student, narrower: dict[str, Tensor]) -> None:
+    """Copy a narrower student; what reads new channels starts at zero, so that the function stays the same."""
+    for name, value in student.state_dict().items():
+        old = narrower[name]
+        if value.ndim == 4:
+            value[:, old.shape[1] :] = 0
+        value[tuple(slice(n) for n in old.shape)] = old
 
 
 @torch.no_grad()

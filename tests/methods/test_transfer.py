@@ -176,7 +176,6 @@ def test_noise_is_the_same_for_a_seed_and_another_for_another(work: Begin) -> No
     starts = [work(painted(48, 64), painted(64, 64), start="noise", seed=s).synthesis.picture for s in (5, 5, 6)]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
-    assert starts[0].std() == pytest.approx(12**-0.5, rel=0.05)
 
 
 def test_noise_leaves_the_random_state_alone(paint: Paint) -> None:

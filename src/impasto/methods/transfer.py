@@ -27,6 +27,7 @@ from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
 from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, coarse_to_fine
+from impasto.synthesis.noise import natural_noise
 from impasto.synthesis.objective import encode
 
 CONTENT, SMOOTHNESS = 1.0, 2.0
@@ -203,7 +204,7 @@ class _Scene:
         )
 
     def start(self, scale: Scale) -> Tensor:
-        """The first picture `(1, 3, H, W)`; noise is drawn on the CPU, so that all devices begin alike."""
+        """The first picture `(1, 3, H, W)`."""
         height, width = scale.height, scale.width
         if self.settings.start == "content":
             pixels = resize(self.content.pixels, height, width)
@@ -212,8 +213,7 @@ class _Scene:
         elif self.settings.start == "gray":
             pixels = torch.full((1, 3, height, width), 0.5)
         elif self.settings.start == "noise":
-            generator = torch.Generator().manual_seed(self.settings.seed)
-            pixels = torch.rand((1, 3, height, width), generator=generator)
+            pixels = natural_noise(height, width, self.settings.seed)
         elif self.start_picture is not None:
             pixels = resize(self.start_picture.pixels, height, width)
         else:
