@@ -140,7 +140,9 @@ def test_write_protected_folder(transfer: Command, studio: Path) -> None:
 
 @pytest.mark.parametrize(("name", "near"), [("a.xyz", ""), ("a.pgn", "(did you mean .png?)"), ("a", "has no suffix")])
 def test_unknown_format(transfer: Command, name: str, near: str) -> None:
-    said = sentence(transfer("-o", name))
+    shown = transfer("-o", name)
+    said = sentence(shown)
+    assert shown.code == 2
     assert said.startswith(f"{name}: ")
     assert near in said
     assert ".png, " in said

@@ -6,7 +6,8 @@ Random initialisation, fixed seed. Every target channel is standardised, so the 
 the teacher's variance that is left unexplained. Half of the weight goes to channels in proportion to their share of
 a Gram matrix: a few rarely active ones carry most of it, and uniform weights leave just those unlearned.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
-that count are an exponential average. A checkpoint every few minutes; starting again with the same --out goes on
+that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
+features (`painted.py`). A checkpoint every few minutes; starting again with the same --out goes on
 from it, and a changed --steps moves the end.
 """
 
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impasto.encoders.vgg import VGG, Configuration
+from painted import Painted
 from teachers import EXACT_LAYERS, REDUCED_LAYERS, STYLE_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
@@ -65,6 +67,7 @@ def main() -> None:
 
     test = [(x := plain_crops(held_out[i : i + 16], 128), teach(x)) for i in range(0, HELD_OUT, 16)]
     bases = [group["lr"] for group in (*muon.param_groups, *adam.param_groups)]
+    painted = Painted()
     buffer: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
     running: dict[str, float] = {}
     began = time.time()
@@ -72,8 +75,14 @@ def main() -> None:
         rate = learning_rate(step, options.steps, options.decay)
         for group, base in zip((*muon.param_groups, *adam.param_groups), bases, strict=True):
             group["lr"] = base * rate
+        if options.paint and step % options.paint == 0 and len(buffer) >= 8:
+            average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
+            contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
+            painted.paint(average.trunk.folded().requires_grad_(False), contents, styles)
         if step % options.echo == 0 or len(buffer) < 8:
             crops = augmented_crops(pictures, options.batch, options.crop)
+            if painted.crops:
+                crops[: options.batch // 2] = painted.sample(options.batch // 2)
             buffer.append((crops, teach(crops)))
             crops, targets = buffer[-1]
         else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
@@ -109,6 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128, help="pixels")
     parser.add_argument("--echo", type=int, default=3, help="steps per batch that the teachers look at")
+    parser.add_argument("--paint", type=int, default=40, help="steps between paintings to learn from; 0: none")
     parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
     parser.add_argument("--report", type=int, default=250, help="steps between reports and checkpoints")
     parser.add_argument("--seed", type=int, default=0)
@@ -282,16 +292,13 @@ def plain_crops(pictures: list[np.ndarray], size: int) -> Tensor:
     return torch.cat(crops).contiguous(memory_format=torch.channels_last)
 
 
-def augmented_crops(pictures: list[np.ndarray], count: int, size: int) -> Tensor:
-    """Random squares of random scale, flipped, relit; some noisy, blurred or mixed with another picture.
-
-    The last three look like what an optimiser shows the encoder on its way, which photographs do not.
-    """
+def augmented_crops(pictures: list[np.ndarray], count: int, size: int, odd: bool = True) -> Tensor:
+    """Random squares of random scale, flipped, relit; if `odd`, some noisy, blurred or mixed with another picture."""
     x = torch.cat([random_square(random.choice(pictures), size) for _ in range(count)])
     gain = 1 + 0.2 * torch.randn(count, 1, 1, 1)
     tint = 0.06 * torch.randn(count, 3, 1, 1)
     x = (x - 0.5) * gain + 0.5 + tint
-    for i in range(count):
+    for i in range(count if odd else 0):
         kind = random.random()
         if kind < 0.2:
             x[i] += random.uniform(0, 0.12) * torch.randn_like(x[i])

@@ -23,7 +23,6 @@ from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
-SUFFIXES_OF_16_BITS = {".png", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,7 @@ class Output:
         yield from (path for path in own if path.exists())
 
     def _check(self) -> None:
-        check_writable(self.path)
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality}: must lie in 1..100")
-        if self.bits == 16 and self.path.suffix.lower() not in SUFFIXES_OF_16_BITS:
-            raise UsageError(f"{self.path}: holds 8 bits per channel; for 16 write .png, .tif or .tiff")
+        check_writable(self.path, quality=self.quality, bits=self.bits)
         if self.plot is not None:
             check_plottable(self.plot)
         places = [path.absolute() for path in (self.path, self.plot, self.record) if path is not None]

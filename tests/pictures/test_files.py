@@ -25,7 +25,7 @@ import torch
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from impasto.errors import PictureError, UsageError
+from impasto.errors import ImpastoError, PictureError, UsageError
 from impasto.pictures import atomic
 from impasto.pictures.atomic import atomic_write
 from impasto.pictures.files import (
@@ -967,7 +967,7 @@ def test_the_space_to_free_is_what_is_missing(tmp_path: Path, monkeypatch: pytes
 
 FILL = """
 import numpy, pathlib, sys
-from impasto.errors import PictureError
+from impasto.errors import ImpastoError, PictureError
 from impasto.pictures.files import read_picture, write_picture
 folder = pathlib.Path(sys.argv[1])
 small, large = numpy.zeros((9, 9, 3), "uint8"), numpy.random.default_rng(0).integers(0, 256, (400, 400, 3), "uint8")
@@ -997,15 +997,16 @@ def test_a_really_full_disk_is_said_and_the_old_file_stays(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("check", [check_writable, lambda path: write_picture(picture_of(noise()), path)])
 def test_impossible_targets_are_refused(tmp_path: Path, check: Any) -> None:
-    def said(path: Path) -> str:
-        with pytest.raises(PictureError) as caught:
+    def said(path: Path, kind: type[ImpastoError] = PictureError) -> str:
+        with pytest.raises(kind) as caught:
             check(path)
         assert "\n" not in str(caught.value)
         return str(caught.value).removeprefix(str(path))
 
-    assert said(tmp_path / "a.jpgg").startswith(": cannot write .jpgg (did you mean .jpg?); use .png, .jpg, ")
-    assert said(tmp_path / "a.heic").startswith(": cannot write .heic; use .png, ")
-    assert said(tmp_path / "a").startswith(": has no suffix; use .png, ")
+    unknown = said(tmp_path / "a.jpgg", UsageError)
+    assert unknown.startswith(": cannot write .jpgg (did you mean .jpg?); use .png, .jpg, ")
+    assert said(tmp_path / "a.heic", UsageError).startswith(": cannot write .heic; use .png, ")
+    assert said(tmp_path / "a", UsageError).startswith(": has no suffix; use .png, ")
     assert said(tmp_path).startswith(": is a folder; add a file name")
     assert said(tmp_path / "no" / "a.png") == f": the folder {tmp_path / 'no'} does not exist; create it first"
     assert said(tmp_path / ("x" * 300 + ".png")).startswith(": the file name is too long")
@@ -1041,8 +1042,8 @@ def test_a_write_protected_file_is_not_replaced(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("a.jpg", {"bits": 16}, "JPEG holds 8 bits per channel; for 16 write .png, .tif or .tiff"),
-        ("a.webp", {"bits": 16}, "WEBP holds 8 bits"),
+        ("a.jpg", {"bits": 16}, "a.jpg: holds 8 bits per channel; for 16 write .png, .tif or .tiff"),
+        ("a.webp", {"bits": 16}, "a.webp: holds 8 bits"),
         ("a.png", {"bits": 12}, "bits 12: must be 8 or 16"),
         ("a.jpg", {"quality": 0}, "quality 0: must lie in 1..100"),
         ("a.jpg", {"quality": 101}, "quality 101"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError
 from impasto.losses import ContentLoss, Features, GramLoss, Smoothness
 from impasto.losses.smoothness import smoothness
 from impasto.synthesis import Objective, Term
@@ -79,6 +80,13 @@ def test_terms_of_strength_0_are_neither_read_nor_reported(lively_encoder: VGG) 
 def test_other_strengths_replace_those_of_the_terms_they_name(lively_encoder: VGG) -> None:
     total, losses = Objective(lively_encoder, terms_of(lively_encoder))(picture(), {"style": 0.5, "content": 0})
     assert_close(total, 0.5 * losses["style"] + 3 * losses["smoothness"])
+
+
+def test_a_strength_of_no_term_is_refused(lively_encoder: VGG) -> None:
+    with pytest.raises(
+        UsageError, match=r"strength of stile: no such loss \(did you mean style\?\); there are content"
+    ):
+        Objective(lively_encoder, terms_of(lively_encoder))(picture(), {"stile": 1.0})
 
 
 def test_the_gradient_is_the_sum_of_those_of_the_terms(lively_encoder: VGG) -> None:

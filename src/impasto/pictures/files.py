@@ -74,14 +74,12 @@ def write_picture(
     again. JPEG has no alpha: the picture is laid on white, and a UserWarning says so.
 
     The file appears whole or not at all: after any failure an existing file is as it was. Raises PictureError
-    where the file cannot be written, UsageError for impossible `quality` or `bits`.
+    where the file cannot be written, UsageError for an impossible suffix, `quality` or `bits`.
     """
     path = Path(path)
-    check_writable(path)
+    check_writable(path, quality=quality, bits=bits)
     kind = writable_formats()[path.suffix.lower()]
-    array = to_array(picture, _checked_bits(bits, kind, path))
-    if not 1 <= quality <= 100:
-        raise UsageError(f"quality {quality}: must lie in 1..100")
+    array = to_array(picture, bits or _usual_bits(kind))
     if kind == "JPEG" and array.shape[-1] == 4:
         array = over_white(array)
         warnings.warn(f"{path}: JPEG has no transparency, so the picture is laid on white", UserWarning, stacklevel=2)
@@ -93,8 +91,11 @@ def write_picture(
         raise PictureError(write_failure(path, error, needed=len(data))) from error
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Make the checks of `write_picture` before long work begins: suffix, folder, permissions. Raises PictureError."""
+def check_writable(path: str | os.PathLike[str], *, quality: int = 95, bits: int | None = None) -> None:
+    """Make the checks of `write_picture` before long work begins: suffix, options, folder, permissions.
+
+    Raises PictureError and UsageError as `write_picture` does.
+    """
     path = Path(path)
     try:
         _check_target(path)
@@ -102,7 +103,15 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise PictureError(write_failure(path, error)) from error
     except ValueError as error:  # a name with a null character, or none
+        if isinstance(error, UsageError):
+            raise
         raise PictureError(f"{str(path)!r}: not a possible file name; choose another one") from error
+    if not 1 <= quality <= 100:
+        raise UsageError(f"quality {quality}: must lie in 1..100")
+    if bits not in (None, 8, 16):
+        raise UsageError(f"bits {bits}: must be 8 or 16")
+    if bits == 16 and writable_formats()[path.suffix.lower()] not in _DEEP_FORMATS:
+        raise UsageError(f"{path}: holds 8 bits per channel; for 16 write .png, .tif or .tiff")
 
 
 def read_embedded_record(path: str | os.PathLike[str]) -> str | None:
@@ -182,18 +191,12 @@ def _check_target(path: Path) -> None:
     suffixes = list(writable_formats())
     if path.suffix.lower() not in suffixes:
         what = f"cannot write {path.suffix}{near_match(path.suffix, suffixes)}" if path.suffix else "has no suffix"
-        raise PictureError(f"{path}: {what}; use {', '.join(suffixes[:-1])} or {suffixes[-1]}")
+        raise UsageError(f"{path}: {what}; use {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     if not path.parent.is_dir():
         raise PictureError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.exists() and not os.access(path, os.W_OK):
         raise PictureError(f"{path}: is write-protected; choose another name or change its permissions")
 
 
-def _checked_bits(bits: int | None, kind: str, path: Path) -> int:
-    if bits is None:
-        return 16 if kind == "TIFF" else 8
-    if bits not in (8, 16):
-        raise UsageError(f"bits {bits}: must be 8 or 16")
-    if bits == 16 and kind not in _DEEP_FORMATS:
-        raise UsageError(f"{path}: {kind} holds 8 bits per channel; for 16 write .png, .tif or .tiff")
-    return bits
+def _usual_bits(kind: str) -> int:
+    return 16 if kind == "TIFF" else 8

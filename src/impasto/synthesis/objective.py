@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError, near_match
 from impasto.losses import Loss
 
 
@@ -25,8 +26,8 @@ class Objective:
     """The sum of strength × loss; call it with a picture `(B, 3, H, W)`.
 
     Returns the total and the losses by name (without their strengths), all float32 scalars; `strengths` replaces
-    those of the terms it names. The encoder runs once for all the layers that the losses read, in bfloat16 if so
-    asked.
+    those of the terms it names, and `UsageError` says if there is no such term (those of strength 0 are left out).
+    The encoder runs once for all the layers that the losses read, in bfloat16 if so asked.
     """
 
     def __init__(self, encoder: VGG, terms: Iterable[Term], *, bfloat16: bool = False) -> None:
@@ -41,6 +42,10 @@ class Objective:
         features = encode(self.encoder, picture, self.layers, bfloat16=self.bfloat16)
         losses = {term.name: term.loss(features, picture) for term in self.terms}
         replaced = strengths or {}
+        for name in replaced.keys() - losses.keys():
+            raise UsageError(
+                f"strength of {name}: no such loss{near_match(name, losses)}; there are {', '.join(losses)}"
+            )
         weighted = [replaced.get(term.name, term.strength) * losses[term.name] for term in self.terms]
         return sum(weighted, start=picture.new_zeros(())), losses
 
