@@ -42,7 +42,7 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     "content-layers": ("village", "starry-night", [{"content_layers": s} for s in ("relu2_2", "relu3_2", "relu4_2")]),
     "smoothness": ("lighthouse", "composition-vii", [{"smoothness": s} for s in (0, 1, 10)]),
     "pooling": ("barn", "the-scream", [{"pooling": s} for s in ("max", "average")]),
-    "steps": ("lighthouse", "udnie", [{"steps": s} for s in (5, 40, 160)]),
+    "steps": ("lighthouse", "udnie", [{"steps": s} for s in (3, 24, 96)]),
     "coarsest": ("village", "great-wave", [{"coarsest": s} for s in (64, 128, 384)]),
     "learning-rate": ("barn", "udnie", [{"learning_rate": s} for s in (0.005, 0.02, 0.06)]),
     "optimiser": ("cat", "starry-night", [{"optimiser": s} for s in ("adam", "lbfgs")]),

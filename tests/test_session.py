@@ -81,7 +81,7 @@ def test_a_run_interrupted_between_scales_resumes_to_the_same_picture(
 ) -> None:
     words = ("--size", "64", "--coarsest", "32", "--steps", "4", "--scale-ratio", "1.4")
     transfer("-o", "whole.png", *words)
-    signals_at(monkeypatch, 10, signal.SIGINT)  # the last step of the first scale
+    signals_at(monkeypatch, 8, signal.SIGINT)  # the last step of the first scale
     assert transfer("-o", "out.png", *words).code == 130
     assert impasto("resume", CHECKPOINT).code == 0
     assert np.array_equal(pixels("whole.png"), pixels("out.png"))

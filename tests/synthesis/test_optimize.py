@@ -168,15 +168,20 @@ def test_without_averaging_the_result_is_the_last_iterate(synthesis_of: Build) -
         assert torch.equal(synthesis.picture, loss.seen[-1])
 
 
-def test_each_scale_starts_from_the_enlarged_average(synthesis_of: Build) -> None:
+@pytest.mark.parametrize("start", [gray, lambda scale: random_picture(scale.height, scale.width, seed=5)])
+def test_each_scale_adds_the_enlarged_change_to_its_start(
+    lively_encoder: VGG, start: Callable[[Scale], Tensor]
+) -> None:
     loss = PixelLoss(lambda picture: (picture - random_picture(*picture.shape[-2:])).square().mean())
-    synthesis = synthesis_of(SCHEDULE, losses={"quadratic": loss}, learning_rate=0.1)
-    before = None
+    objective = Objective(lively_encoder, [Term("quadratic", loss, 1.0)])
+    synthesis = Synthesis(SCHEDULE, lambda _: objective, start, Optimisation(learning_rate=0.1))
+    before, scale = None, None
     for step in synthesis:
-        if step.step == 1 and before is not None:
-            larger = F.interpolate(before, (step.height, step.width), mode="bicubic").clamp(0, 1)
-            assert torch.equal(loss.seen[-1], larger)
-        before = step.preview()
+        if step.step == 1 and before is not None and scale is not None:
+            change = F.interpolate(before - start(scale), (step.height, step.width), mode="bicubic")
+            assert change.abs().max() > 0.05
+            assert torch.equal(loss.seen[-1], (start(synthesis.scale) + change).clamp(0, 1))
+        before, scale = step.preview(), synthesis.scale
 
 
 def test_a_later_scale_goes_on_in_the_direction_learnt(synthesis_of: Build) -> None:

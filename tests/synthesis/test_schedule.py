@@ -34,11 +34,11 @@ def test_ratio_decides_the_number_of_sizes() -> None:
 
 
 def test_coarse_sizes_get_more_steps() -> None:
-    assert [scale.steps for scale in coarse_to_fine(1024, 1024, steps=40)] == [120, 120, 100, 40]
+    assert [scale.steps for scale in coarse_to_fine(1024, 1024, steps=40)] == [160, 160, 80, 40]
 
 
 def test_each_size_has_at_least_one_step() -> None:
-    assert [scale.steps for scale in coarse_to_fine(512, 512, steps=1)] == [3, 2, 1]
+    assert [scale.steps for scale in coarse_to_fine(512, 512, steps=1)] == [4, 2, 1]
 
 
 def test_a_tiny_picture_has_one_size() -> None:

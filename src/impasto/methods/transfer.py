@@ -46,10 +46,10 @@ class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "sketch": {"steps": 16},
+        "sketch": {"steps": 10},
         "balanced": {},
-        "painterly": {"style_strength": 2.5, "steps": 60},
-        "bold": {"style_strength": 5.0, "style_scale": 1.6, "steps": 60},
+        "painterly": {"style_strength": 2.5, "steps": 36},
+        "bold": {"style_strength": 5.0, "style_scale": 1.6, "steps": 36},
     }
 
     size: Annotated[int, Field(ge=16, le=LARGEST)] | Literal["full"] = setting(
@@ -87,7 +87,7 @@ class TransferSettings(Settings):
         0.02, "optimisation", "Step of Adam, in units of the full tonal range (0 … 1)."
     )
     steps: Annotated[int, Field(ge=1, le=100_000)] = setting(
-        40, "optimisation", "Most steps at the finest scale (1 …); coarser ones take 2.5 and 3 times as many."
+        24, "optimisation", "Most steps at the finest scale (1 …); coarser ones take 2 and 4 times as many."
     )
     coarsest: Annotated[int, Field(ge=16, le=65_536)] = setting(
         128, "optimisation", "Longest side of the first scale, in pixels, about (16 …)."
@@ -213,7 +213,8 @@ class _Scene:
         elif self.settings.start == "gray":
             pixels = torch.full((1, 3, height, width), 0.5)
         elif self.settings.start == "noise":
-            pixels = natural_noise(height, width, self.settings.seed)
+            drawn = fit(self.content.height, self.content.width, self.settings.coarsest)  # at all scales the same
+            pixels = resize(natural_noise(*drawn, self.settings.seed), height, width)
         elif self.start_picture is not None:
             pixels = resize(self.start_picture.pixels, height, width)
         else:

@@ -74,10 +74,11 @@ class Moment:
 class Synthesis:
     """An iterator over the steps of a coarse-to-fine optimisation; stop it wherever you like.
 
-    `objective_at(scale)` builds the objective, with its targets, for a scale; `start(scale)` gives the first picture
-    `(1, 3, H, W)`. Each later scale starts from the enlarged average of the one before and takes over the
-    optimiser's moments. `picture` is the result so far, `history` the losses of all steps. Between steps,
-    `strengths` may be changed: it replaces the strengths of terms by name.
+    `objective_at(scale)` builds the objective, with its targets, for a scale; `start(scale)` gives the picture
+    `(1, 3, H, W)` to begin with at any size. Each later scale adds to it what the scale before has changed, enlarged,
+    and takes over the optimiser's moments: detail that the start has at the new size is there at once, and need not
+    be found again at the most expensive scale. `picture` is the result so far, `history` the losses of all steps.
+    Between steps, `strengths` may be changed: it replaces the strengths of terms by name.
 
     A loss that is not finite sends the picture back to the average, with half the learning rate; twice in a row is an
     `ImpastoError`.
@@ -97,6 +98,7 @@ class Synthesis:
         self.seconds = 0.0
         self.finished = False
         self.objective_at = objective_at
+        self._start = start
         self._scale_index = 0
         self._steps_done = 0
         self._rate = 1.0
@@ -180,10 +182,11 @@ class Synthesis:
 
     def _enlarge(self) -> None:
         moments = self._optimiser.moments()
+        change = self.picture - self._start(self.scale)
         self._scale_index += 1
         self._steps_done = 0
-        height, width = self.scale.height, self.scale.width
-        self._average = F.interpolate(self.picture, (height, width), mode="bicubic").clamp(0, 1)
+        change = F.interpolate(change, (self.scale.height, self.scale.width), mode="bicubic")
+        self._average = _channels_last((self._start(self.scale) + change).clamp(0, 1))
         self._average_weight = 0.0
         self._optimiser = self.optimisation.begin(self._average, self._rate, resampled_moments(moments, self._average))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEPS_BY_DISTANCE = (1.0, 2.5, 3.0)
+STEPS_BY_DISTANCE = (1.0, 2.0, 4.0)
 """Steps relative to the finest scale, by distance from it: coarse steps are cheap and decide the composition."""
 
 
