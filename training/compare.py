@@ -59,8 +59,10 @@ STRENGTHS = (0.5, 1.0, 2.0)
 def main() -> None:
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    pictures = read_pictures([options.data / "training/photos/clothing"])
-    crops = [plain_crops(pictures[i : i + 16], 224) for i in range(0, 96, 16)]
+    pictures = read_pictures([options.data / "training/photos" / one for one in ("caltech101", "clothing", "grocery")])[
+        ::8
+    ]
+    crops = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
     exact, reduced = (normalised(t(options.teachers), crops) for t in (exact_teacher, reduced_teacher))
     teachers = BothTeachers(exact, reduced)
     for content, style in PAIRS[: options.pairs]:

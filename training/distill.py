@@ -1,4 +1,4 @@
-"""Train `lite`: a small VGG trunk that predicts its teachers' features through 1x1 heads, thrown away afterwards.
+"""Train `lite`: a small VGG trunk that predicts its teachers' features through 1x1 heads.
 
     python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
 
@@ -20,6 +20,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impasto.encoders.vgg import VGG, Configuration
+from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
 from painted import Painted
 from teachers import EXACT_LAYERS, REDUCED_LAYERS, STYLE_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
 LAYERS = EXACT_LAYERS + REDUCED_LAYERS
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
+READOUTS = LAYERS[2:]  # the two largest layers are near enough to the teacher's as they are
 # What is compared by default counts double.
 COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys((*STYLE_LAYERS, "relu4_2"), 2.0)
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
@@ -78,7 +80,7 @@ def main() -> None:
         if options.paint and step % options.paint == 0 and len(buffer) >= 8:
             average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
             contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
-            painted.paint(average.trunk.folded().requires_grad_(False), contents, styles)
+            painted.paint(encoder_of(average, teach.moments).requires_grad_(False), contents, styles)
         if step % options.echo == 0 or len(buffer) < 8:
             crops = augmented_crops(pictures, options.batch, options.crop)
             if painted.crops:
@@ -103,7 +105,7 @@ def main() -> None:
         if (step + 1) % options.report == 0 or step + 1 == options.steps:
             average.trunk.measure_norms([crops for crops, _ in buffer])
             report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test))
-            save(options.out, step + 1, student, average, muon, adam)
+            save(options.out, step + 1, student, average, teach.moments, muon, adam)
 
 
 def parse() -> argparse.Namespace:
@@ -328,6 +330,34 @@ def random_square(picture: np.ndarray, size: int) -> Tensor:
 
 
 @torch.no_grad()
+def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]]) -> VGG:
+    """A plain trunk with readouts in place of the heads.
+
+    A head predicts the teacher's features, more of them than the trunk has. All distances between predictions are
+    kept by as many of their principal components as there are channels.
+    """
+    trunk = student.trunk.folded()
+    encoder = VGG(replace(trunk.configuration, readouts=READOUTS))
+    encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
+    for layer in READOUTS:
+        head, readout, (mean, std) = (
+            student.heads[layer],
+            encoder.readouts[layer],
+            (m.flatten() for m in moments[layer]),
+        )
+        unit = mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))  # so that the mean activation is 1
+        weight = (std / unit)[:, None] * head.weight[:, :, 0, 0]
+        bias = (std * head.bias + mean) / unit
+        _, size, directions = torch.linalg.svd(torch.cat([weight, bias[:, None]], 1).double(), full_matrices=False)
+        kept = (size[:, None] * directions)[: len(readout.bias)].to(weight)
+        readout.weight.zero_()
+        readout.bias.zero_()
+        readout.weight[: len(kept), :, 0, 0] = kept[:, :-1]
+        readout.bias[: len(kept)] = kept[:, -1]
+    return encoder.eval().to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
 def grow(student: Student, narrower: dict[str, Tensor]) -> None:
     """Copy a narrower student; what reads new channels starts at zero, so that the function stays the same."""
     for name, value in student.state_dict().items():
@@ -357,11 +387,19 @@ def report(
     print(step, f"{seconds:.0f}s", " ".join(f"{n[4:]} {v:.3f}" for n, v in held_out.items()), flush=True)
 
 
-def save(out: Path, step: int, student: Student, average: Student, *optimisers: torch.optim.Optimizer) -> None:
+def save(
+    out: Path,
+    step: int,
+    student: Student,
+    average: Student,
+    moments: dict[str, tuple[Tensor, Tensor]],
+    *optimisers: torch.optim.Optimizer,
+) -> None:
     state = {
         "step": step,
         "student": student.state_dict(),
         "average": average.state_dict(),
+        "moments": moments,
         "optimisers": [o.state_dict() for o in optimisers],
     }
     torch.save(state, out / "checkpoint.tmp")

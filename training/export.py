@@ -1,4 +1,4 @@
-"""Write the trunk of a training run as an encoder's weights file: activations normalised, float16, heads left behind.
+"""Write a training run as an encoder's weights file: activations normalised, heads as readouts, float16.
 
 python training/export.py --run lite-run --pictures PHOTOS --out src/impasto/encoders/lite.safetensors
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill import TrainableVGG, plain_crops, read_pictures, student_configuration
+from distill import Student, encoder_of, plain_crops, read_pictures
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, measure_mean_activations, normalise_activations
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    encoder = trained_trunk(options.run / "checkpoint.pt")
+    encoder = trained_encoder(options.run / "checkpoint.pt")
     pictures = read_pictures(options.pictures)[::8]
     batches = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
     with torch.no_grad():
@@ -31,14 +31,14 @@ def main() -> None:
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, normalised on {len(pictures)} pictures")
 
 
-def trained_trunk(checkpoint: Path) -> VGG:
-    """The averaged trunk, at the widths that its weights have, as a plain one."""
-    state = torch.load(checkpoint, weights_only=True)["average"]
-    weights = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
-    widths = tuple(len(weights[f"convolutions.conv{block}_1.bias"]) for block in range(1, 6))
-    trunk = TrainableVGG(student_configuration(widths))
-    trunk.load_state_dict(weights)
-    return trunk.folded()
+def trained_encoder(checkpoint: Path) -> VGG:
+    """The averaged student, at the widths that its weights have, with readouts in place of its heads."""
+    saved = torch.load(checkpoint, weights_only=True)
+    weights, moments = saved["average"], saved["moments"]
+    widths = tuple(len(weights[f"trunk.convolutions.conv{block}_1.bias"]) for block in range(1, 6))
+    student = Student(widths, {layer: mean.shape[1] for layer, (mean, _) in moments.items()})
+    student.load_state_dict(weights)
+    return encoder_of(student.eval(), moments)
 
 
 if __name__ == "__main__":

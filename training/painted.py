@@ -48,7 +48,8 @@ def paint(student: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list
     layout = {"memory_format": torch.channels_last}
     with torch.no_grad():
         target, wanted = (student(x.contiguous(**layout), LAYERS) for x in (contents, styles))
-        gains = {name: 1 / f.mean((0, 2, 3), keepdim=True).clamp(min=1e-6) for name, f in wanted.items()}
+        means = {name: f.mean((0, 2, 3), keepdim=True).clamp(min=1e-6) for name, f in wanted.items()}
+        gains = {name: 1.0 if name in student.readouts else 1 / mean for name, mean in means.items()}
         grams = {name: gram(wanted[name] * gains[name]) for name in STYLE_LAYERS}
     strength = torch.tensor([10 ** random.uniform(0, 1.7) for _ in start])
     smoothness = Smoothness()

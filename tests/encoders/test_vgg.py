@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -190,6 +191,26 @@ def test_normalised_activations_have_mean_one_and_only_a_factor_a_channel() -> N
         torch.testing.assert_close(mean[alive], torch.ones_like(mean[alive]), rtol=1e-5, atol=0)
         factor = means[layer].clamp(min=RARELY_ACTIVE * float(means[layer].mean())).double().view(-1, 1, 1)
         torch.testing.assert_close(after[layer] * factor, before[layer], rtol=1e-5, atol=1e-9)
+
+
+def test_a_readout_is_a_map_of_its_layer_that_the_trunk_does_not_see() -> None:
+    encoder = trunk(replace(SLIM, readouts=("relu2_1", "relu3_4")))
+    x = picture()
+    read, plain = encoder(x, encoder.layers), encoder.without_readouts()(x, encoder.layers)
+    for layer in encoder.layers:
+        expected = encoder.readouts[layer](plain[layer]) if layer in {"relu2_1", "relu3_4"} else plain[layer]
+        torch.testing.assert_close(read[layer], expected)
+    assert encoder.with_padding("zeros").readouts["relu2_1"] is encoder.readouts["relu2_1"]
+
+
+def test_readouts_stay_the_same_when_activations_are_normalised() -> None:
+    encoder = trunk(replace(SLIM, readouts=("relu2_2",)))
+    x = picture(64, 64)
+    before = encoder(x, ["relu2_2"])["relu2_2"]
+    normalise_activations(encoder, measure_mean_activations(encoder, [x]))
+    torch.testing.assert_close(encoder(x, ["relu2_2"])["relu2_2"], before)
+    mean = encoder.without_readouts()(x, ["relu2_2"])["relu2_2"].mean((0, 2, 3))
+    torch.testing.assert_close(mean, torch.ones_like(mean))
 
 
 def test_a_dead_channel_survives_normalisation() -> None:

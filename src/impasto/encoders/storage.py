@@ -21,12 +21,12 @@ HEADER = "impasto"
 
 
 def save_encoder(encoder: VGG, path: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write an encoder as safetensors: `conv1_1.weight` … and its configuration in the header.
+    """Write an encoder as safetensors: `conv1_1.weight` …, `readout2_1.weight` … and its configuration in the header.
 
     Appears whole or not at all. Raises `WeightsError` if a weight does not fit into `dtype` or the file cannot be
     written.
     """
-    tensors = {name: t.detach().cpu().to(dtype).contiguous() for name, t in encoder.convolutions.state_dict().items()}
+    tensors = {name: t.detach().cpu().to(dtype).contiguous() for name, t in named_weights(encoder).items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise WeightsError(f"{path}: {name} has values that do not fit into {_plain(dtype)}; not saved")
@@ -77,8 +77,19 @@ def assemble(configuration: Configuration, tensors: Mapping[str, Tensor], path: 
             raise WeightsError(f"{path}: {name} has values that are no finite numbers")
     with torch.random.fork_rng(devices=[]):
         encoder = VGG(configuration)
-    encoder.convolutions.load_state_dict({name: tensors[name] for name in expected_shapes(configuration)})
+    with torch.no_grad():
+        for name, parameter in named_weights(encoder).items():
+            parameter.copy_(tensors[name])
     return encoder
+
+
+def named_weights(encoder: VGG) -> dict[str, Tensor]:
+    """The parameters under the names that they have in a file."""
+    readouts = encoder.readouts.state_dict(keep_vars=True)
+    return {
+        **encoder.convolutions.state_dict(keep_vars=True),
+        **{name.replace("relu", "readout"): parameter for name, parameter in readouts.items()},
+    }
 
 
 def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
@@ -90,6 +101,10 @@ def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
         shapes[f"{name}.weight"] = (place.channels, channels, 3, 3)
         shapes[f"{name}.bias"] = (place.channels,)
         channels = place.channels
+        if layer in configuration.readouts:
+            name = layer.replace("relu", "readout")
+            shapes[f"{name}.weight"] = (channels, channels, 1, 1)
+            shapes[f"{name}.bias"] = (channels,)
     return shapes
 
 
@@ -120,12 +135,17 @@ def _first_fault(c: Configuration) -> str | None:
         "channel_order": c.channel_order in ("RGB", "BGR"),
         "padding": c.padding in get_args(Padding),
         "pooling": c.pooling in get_args(Pooling),
+        "readouts": c.readouts == () or _layers_of(c),
     }
     return next((f"{field} ({getattr(c, field)!r})" for field, good in sound.items() if not good), None)
 
 
 def _counts(values: object) -> bool:
     return isinstance(values, tuple) and bool(values) and all(type(v) is int and 0 < v <= 1 << 16 for v in values)
+
+
+def _layers_of(c: Configuration) -> bool:
+    return isinstance(c.readouts, tuple) and _counts(c.convolutions) and set(c.readouts) <= set(c.layers)
 
 
 def _three_numbers(values: object) -> bool:

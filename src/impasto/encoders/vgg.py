@@ -32,6 +32,8 @@ class Configuration:
 
     `widths` are channels per block, `convolutions` convolutions per block. Pictures (RGB, 0..1) are
     put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
+    `readouts` are layers that are read through a 1x1 convolution of their own: a distilled trunk learns it so that
+    distances between its features are distances between its teacher's.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Configuration:
     channel_order: Literal["RGB", "BGR"] = "RGB"
     padding: Padding = "replicate"
     pooling: Pooling = "max"
+    readouts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -103,6 +106,10 @@ class VGG(nn.Module):
         for layer, place in self.geometry.items():
             self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
             channels = place.channels
+        self.readouts = nn.ModuleDict()
+        for layer in configuration.readouts:
+            channels = self.geometry[layer].channels
+            self.readouts[layer] = nn.Conv2d(channels, channels, 1)
         self.register_buffer("mean", torch.tensor(configuration.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(configuration.std).view(3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -131,7 +138,7 @@ class VGG(nn.Module):
                 x = self._pool(x)
             x = F.relu(self._convolve(x, layer), inplace=True)
             if layer in wanted:
-                features[layer] = x
+                features[layer] = self.readouts[layer](x) if layer in self.readouts else x
                 if len(features) == len(wanted):
                     break
         return features
@@ -171,12 +178,17 @@ class VGG(nn.Module):
         """The same weights with another padding (shared, not copied)."""
         return self._varied(replace(self.configuration, padding=padding))
 
+    def without_readouts(self) -> VGG:
+        """The same weights, every layer as it is (shared, not copied)."""
+        return self._varied(replace(self.configuration, readouts=()))
+
     def _varied(self, configuration: Configuration) -> VGG:
         twin = VGG.__new__(VGG)
         nn.Module.__init__(twin)
         twin.configuration = configuration
         twin.geometry = self.geometry
         twin.convolutions = self.convolutions
+        twin.readouts = nn.ModuleDict({layer: self.readouts[layer] for layer in configuration.readouts})
         twin.register_buffer("mean", self.mean, persistent=False)
         twin.register_buffer("std", self.std, persistent=False)
         return twin
@@ -211,7 +223,8 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
 
     `mean_activations[layer]` is `(C,)`, measured on natural pictures; channels that are hardly ever active (mean
     below `RARELY_ACTIVE` of the layer's) are raised as if they reached that share, not to 1, so that they do not
-    shout. ReLU networks allow it exactly: scaling a channel by 1/m and what reads it by m changes nothing else.
+    shout. ReLU networks allow it exactly: scaling a channel by 1/m and what reads it by m changes nothing else,
+    readouts among it.
     """
     before: Tensor | None = None
     for layer in encoder.layers:
@@ -224,15 +237,18 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
         convolution.weight.div_(scale.view(-1, 1, 1, 1))
         if convolution.bias is not None:
             convolution.bias.div_(scale)
+        if layer in encoder.readouts:
+            cast(nn.Conv2d, encoder.readouts[layer]).weight.mul_(scale.view(1, -1, 1, 1))
         before = scale
 
 
 @torch.no_grad()
 def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean activation `(C,)` of every channel of every layer over pictures `(B, 3, H, W)`."""
+    """Mean activation `(C,)` of every channel of every layer, before its readout, over pictures `(B, 3, H, W)`."""
     sums: dict[str, Tensor] = {}
+    trunk = encoder.without_readouts()
     for picture in pictures:
-        for layer, features in encoder(picture, encoder.layers).items():
+        for layer, features in trunk(picture, trunk.layers).items():
             mean = features.float().mean(dim=(0, 2, 3))
             sums[layer] = sums[layer] + mean if layer in sums else mean
     return {layer: total / len(pictures) for layer, total in sums.items()}

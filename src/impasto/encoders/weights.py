@@ -13,7 +13,7 @@ from impasto.encoders import catalogue
 from impasto.encoders.catalogue import encoder_path
 from impasto.encoders.download import DownloadObserver
 from impasto.encoders.originals import CONFIGURATIONS, converted_weights
-from impasto.encoders.storage import read_encoder
+from impasto.encoders.storage import named_weights, read_encoder
 from impasto.encoders.vgg import VGG, Padding, Pooling
 from impasto.errors import UsageError, WeightsError, near_match
 
@@ -48,7 +48,7 @@ def load_encoder(
 def weights_checksum(encoder: VGG) -> str:
     """The sha256, in hexadecimal digits, over names and float32 values of all weights, shallow to deep."""
     digest = hashlib.sha256()
-    for name, tensor in encoder.convolutions.state_dict().items():
+    for name, tensor in named_weights(encoder).items():
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
