@@ -457,7 +457,7 @@ def test_rerun_takes_a_preset_s_values(transfer: Command, impasto: Command) -> N
     transfer("-o", "out.png")
     impasto("rerun", "out.png", "--set", "preset=bold", "--set", "steps=1", "-o", "bold.png")
     settings = read_record(Path("bold.png")).settings
-    assert (settings["preset"], settings["style_strength"], settings["steps"]) == ("bold", 5.0, 1)
+    assert (settings["preset"], settings["style_strength"], settings["steps"]) == ("bold", 4.0, 1)
 
 
 def test_rerun_takes_another_style_without_a_warning(transfer: Command, impasto: Command, studio: Path) -> None:

@@ -14,12 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from distill import plain_crops, read_pictures
 from impasto.encoders import load_encoder
@@ -29,6 +28,9 @@ from impasto.methods import transfer as method
 from impasto.pictures.files import read_picture, to_pil
 from impasto.pictures.resize import resize
 from teachers import BothTeachers, exact_teacher, normalised, reduced_teacher
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from measures import noise
 
 PAIRS = [
     ("photos/tubingen-neckarfront.jpg", "paintings/vincent-van-gogh--the-starry-night--1889.jpg"),
@@ -118,15 +120,6 @@ def make(
     errors["noise"] = noise(result.pixels, flat)
     path.with_suffix(".json").write_text(json.dumps(errors))
     print(path.stem, errors, flush=True)
-
-
-def noise(pixels: Tensor, content: Tensor) -> float:
-    """Mean square Laplacian of the luminance over the third of the picture where the content is flattest."""
-    luminance, before = (x.mean(1, keepdim=True) for x in (pixels, content))
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    energy = F.conv2d(luminance, kernel).square()
-    activity = F.avg_pool2d(F.conv2d(before, kernel).square(), 9, 1, 4)
-    return float(energy[activity <= activity.quantile(1 / 3)].mean())
 
 
 def summarise(out: Path, name: str, pairs: list[tuple[str, str]]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flaky_server import FlakyServer
 
+from flaky_server import FlakyServer
 from impasto.encoders.download import PAUSES, DownloadError, download
 from impasto.errors import WeightsError
 

@@ -31,7 +31,7 @@ from impasto.synthesis.noise import natural_noise
 from impasto.synthesis.objective import encode
 
 CONTENT, SMOOTHNESS = 1.0, 2.0
-STYLE = {"gram": 8.0, "wasserstein": 40.0}
+STYLE = {"gram": 20.0, "wasserstein": 100.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
 WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
@@ -48,8 +48,8 @@ class TransferSettings(Settings):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "sketch": {"steps": 10},
         "balanced": {},
-        "painterly": {"style_strength": 2.5, "steps": 36},
-        "bold": {"style_strength": 5.0, "style_scale": 1.6, "steps": 36},
+        "painterly": {"style_strength": 2.0, "steps": 36},
+        "bold": {"style_strength": 4.0, "style_scale": 1.6, "steps": 36},
     }
 
     size: Annotated[int, Field(ge=16, le=LARGEST)] | Literal["full"] = setting(
