@@ -11,14 +11,16 @@ from impasto.synthesis.noise import natural_noise
 def test_contrast_and_range() -> None:
     noise = natural_noise(96, 128, seed=0)
     assert noise.shape == (1, 3, 96, 128)
-    assert 0 <= noise.min() < 0.1
-    assert 0.9 < noise.max() <= 1
+    assert 0 <= noise.min() < 0.3
+    assert 0.7 < noise.max() <= 1
     assert noise.mean().item() == pytest.approx(0.5, abs=0.01)
-    assert noise.std().item() == pytest.approx(0.2, abs=0.01)
+    assert torch.equal(noise[:, 0], noise[:, 2])
+    assert noise.std().item() == pytest.approx(0.1, abs=0.005)
 
 
 def test_the_amplitude_falls_as_one_over_frequency() -> None:
-    spectrum = torch.fft.fft2(natural_noise(256, 256, seed=1) - 0.5).abs().square().mean((0, 1))
+    pictures = torch.cat([natural_noise(256, 256, seed=seed)[:, :1] for seed in range(8)])
+    spectrum = torch.fft.fft2(pictures - 0.5).abs().square().mean((0, 1))
     frequency = torch.fft.fftfreq(256).mul(256)
     radius = (frequency[:, None].square() + frequency[None].square()).sqrt()
     octaves = [(4, 8), (8, 16), (16, 32), (32, 64)]
@@ -34,4 +36,4 @@ def test_tiny_sizes(size: tuple[int, int]) -> None:
 
 def test_the_seed_decides() -> None:
     assert torch.equal(natural_noise(16, 16, seed=3), natural_noise(16, 16, seed=3))
-    assert not torch.allclose(natural_noise(16, 16, seed=3), natural_noise(16, 16, seed=4), atol=0.1)
+    assert not torch.allclose(natural_noise(16, 16, seed=3), natural_noise(16, 16, seed=4), atol=0.05)
