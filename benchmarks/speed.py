@@ -72,7 +72,7 @@ def measure_steps(encoder: str, size: int) -> dict[str, Any]:
         name = encoder
     machine_ = Machine.choose("auto")
     settings = method.TransferSettings.of(size=size, coarsest=size, steps=4, encoder=encoder, tolerance=0)
-    work = method.transfer(read_picture(CONTENT), read_picture(STYLE), settings, machine_)
+    work = method.transfer(read_picture(CONTENT), [read_picture(STYLE)], settings, machine_)
     times = []
     clock = time.perf_counter()
     for step in work.synthesis:

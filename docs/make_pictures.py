@@ -23,17 +23,18 @@ PICTURES = Path(__file__).parent / "pictures"
 SIZE = 320
 LARGEST = 148_000  # bytes
 
+# content, styles, and the settings of each picture
 STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     "presets": (
         "lighthouse",
         "starry-night",
         [{"preset": p} for p in ("sketch", "balanced", "painterly", "bold")],
     ),
-    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.2, 1, 5)]),
+    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.02, 0.2, 1, 5)]),
     "content-strength": ("cat", "the-kiss", [{"content_strength": s} for s in (0.3, 1, 4)]),
     "style-scale": ("village", "udnie", [{"style_scale": s} for s in (0.5, 1, 2)]),
     "start": ("lighthouse", "great-wave", [{"start": s} for s in ("content", "noise", "style", "gray")]),
-    "style-loss": ("parrots", "composition-vii", [{"style_loss": s} for s in ("gram", "wasserstein")]),
+    "style-loss": ("astronaut", "great-wave", [{"style_loss": s} for s in ("wasserstein", "gram")]),
     "style-layers": (
         "barn",
         "starry-night",
@@ -46,6 +47,12 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     "coarsest": ("village", "great-wave", [{"coarsest": s} for s in (64, 128, 384)]),
     "learning-rate": ("barn", "udnie", [{"learning_rate": s} for s in (0.005, 0.02, 0.06)]),
     "optimiser": ("cat", "starry-night", [{"optimiser": s} for s in ("adam", "lbfgs")]),
+    "several-styles": (
+        "lighthouse",
+        "the-scream starry-night",
+        [{"style_weights": s} for s in ("1,0", "0.7,0.3", "0.3,0.7", "0,1")],
+    ),
+    "mix": ("parrots", "great-wave udnie", [{"mix": s} for s in ("targets", "losses")]),
     "seed": ("lighthouse", "the-kiss", [{"start": "noise", "seed": s} for s in (0, 1, 2)]),
 }
 FIRST = [
@@ -68,16 +75,16 @@ def main() -> None:
         if name == "plot":
             plot()
             continue
-        content, style, variants = STRIPS[name]
-        original = Image.open(EXAMPLES / f"{content}.jpg")
-        tiles = [(f"{content}.jpg, {style}.jpg", beside(original, Image.open(EXAMPLES / f"{style}.jpg")))]
-        tiles += [(caption(v), painted(content, style, {"size": SIZE, **v})) for v in variants]
+        content, styles, variants = STRIPS[name]
+        tiles = [(", ".join(f"{one}.jpg" for one in (content, *styles.split())), beside(content, styles.split()))]
+        tiles += [(caption(v), painted(content, styles, {"size": SIZE, **v})) for v in variants]
         save(contact_sheet(tiles, columns=len(tiles), width=1200 // len(tiles)), name)
 
 
-def painted(content: str, style: str, settings: dict[str, Any]) -> Image.Image:
-    result = impasto.transfer(EXAMPLES / f"{content}.jpg", EXAMPLES / f"{style}.jpg", **settings)
-    print(content, style, settings, f"{result.record.seconds:.1f} s", flush=True)
+def painted(content: str, styles: str, settings: dict[str, Any]) -> Image.Image:
+    paintings = [EXAMPLES / f"{style}.jpg" for style in styles.split()]
+    result = impasto.transfer(EXAMPLES / f"{content}.jpg", paintings, **settings)
+    print(content, styles, settings, f"{result.record.seconds:.1f} s", flush=True)
     return result.picture
 
 
@@ -88,11 +95,15 @@ def plot() -> None:
         save(Image.open(Path(folder) / "plot.png").convert("RGB"), "plot")
 
 
-def beside(content: Image.Image, style: Image.Image) -> Image.Image:
-    """The content with the style in its corner."""
-    small = style.resize((content.width * 2 // 5, round(style.height * content.width * 2 / 5 / style.width)))
-    both = content.copy()
-    both.paste(small, (content.width - small.width, content.height - small.height))
+def beside(content: str, styles: list[str]) -> Image.Image:
+    """The content with the styles along its lower edge, from the right."""
+    both = Image.open(EXAMPLES / f"{content}.jpg").copy()
+    right = both.width
+    for style in reversed(styles):
+        painting = Image.open(EXAMPLES / f"{style}.jpg")
+        small = painting.resize((both.width * 2 // 5, round(painting.height * both.width * 2 / 5 / painting.width)))
+        right -= small.width
+        both.paste(small, (right, both.height - small.height))
     return both
 
 

@@ -194,7 +194,10 @@ def test_resume_takes_up_what_the_command_left(transfer: Command, monkeypatch: p
     [
         ({"content": 3}, "content: int is no picture"),
         ({"content": None}, "content: NoneType is no picture"),
-        ({"style": ["starry.jpg", "starry.jpg"]}, "style: list is no picture"),
+        ({"content": ["harbour.jpg"]}, "content: list is no picture"),
+        ({"style": [["starry.jpg"]]}, "style: list is no picture"),
+        ({"style": []}, "transfer takes one content and one style or more pictures, 1 was given"),
+        ({"style": ["starry.jpg", 7]}, "style2: int is no picture"),
         ({"style": np.zeros((2, 3, 4, 5))}, "style: "),
         ({"style": torch.zeros(5)}, "style: "),
         ({"sizee": 64}, r"sizee: no such setting \(did you mean size\?\)"),
@@ -239,3 +242,14 @@ def test_all_errors_are_impasto_s() -> None:
         impasto.resume("nothing")
     with pytest.raises(impasto.PictureError, match="holds no impasto record"):
         impasto.rerun("harbour.jpg")
+
+
+@pytest.mark.usefixtures("studio")
+def test_a_list_of_styles() -> None:
+    both = impasto.transfer("harbour.jpg", ["starry.jpg", "harbour.jpg"], style_weights=[3, 1], **FAST)
+    assert [one.role for one in both.record.inputs] == ["content", "style", "style2"]
+    one = impasto.transfer("harbour.jpg", ["starry.jpg"], **FAST)
+    assert torch.equal(one.tensor, impasto.transfer("harbour.jpg", "starry.jpg", **FAST).tensor)
+    assert not torch.equal(one.tensor, both.tensor)
+    with pytest.raises(impasto.UsageError, match="takes one content and one style"):
+        impasto.transfer("harbour.jpg", [], **FAST)

@@ -221,10 +221,10 @@ def test_wrong_command(impasto: Command, words: list[str], expected: str) -> Non
     assert shown.code == 2
 
 
-@pytest.mark.parametrize(("count", "given"), [(0, "none was"), (1, "1 was"), (3, "3 were"), (5, "5 were")])
+@pytest.mark.parametrize(("count", "given"), [(0, "none was"), (1, "1 was")])
 def test_number_of_pictures(studio: Path, impasto: Command, count: int, given: str) -> None:
     shown = impasto("transfer", *["harbour.jpg"] * count, "--steps", "1")
-    assert sentence(shown) == f"transfer takes one content and one style picture, {given} given"
+    assert sentence(shown) == f"transfer takes one content and one style or more pictures, {given} given"
     assert shown.code == 2
 
 
@@ -232,14 +232,14 @@ def test_number_of_pictures(studio: Path, impasto: Command, count: int, given: s
 
 
 def test_too_little_memory_is_said_before_the_work(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.machine.free_memory", lambda _: 3_000_000)
+    monkeypatch.setattr("impasto.machine.free_memory", lambda _: 12_000_000)
     shown = transfer("--size", "512")
     assert shown.code == 1
     said = re.fullmatch(
-        r"size 512 needs about (\d+) MB, 3 MB are free: use --size (\d+) or close other programs", sentence(shown)
+        r"size 512 needs at least (\d+) MB, 11 MB are free: use --size (\d+) or close other programs", sentence(shown)
     )
     assert said
-    assert int(said[1]) > 3
+    assert int(said[1]) > 11
     assert 16 <= int(said[2]) < 512
 
 

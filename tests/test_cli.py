@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -97,7 +98,7 @@ def test_a_failure_is_one_sentence_and_a_traceback_only_with_debug(
 
 
 def test_a_defect_is_said_to_be_one(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.jobs.require_memory", lambda *_: 1 / 0)
+    monkeypatch.setattr("impasto.jobs.estimated_memory", lambda *_: 1 / 0)
     shown = transfer()
     assert shown.code == 1
     assert shown.last_line.startswith("a defect of impasto: ZeroDivisionError")
@@ -404,7 +405,7 @@ def test_help_has_no_empty_defaults_and_none_on_flags(impasto: Command) -> None:
 def test_the_five_common_options_come_first(impasto: Command) -> None:
     options = re.findall(r"^│ (--[a-z-]+)", impasto("transfer", "--help").out, re.MULTILINE)
     assert options[:5] == ["--size", "--preset", "--style-strength", "--style-scale", "--output"]
-    assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 7 + 4 + 3
+    assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 7 + 5 + 3
 
 
 def test_no_words_at_all_show_the_help(impasto: Command) -> None:
@@ -545,3 +546,72 @@ def test_layers_are_given_as_words(transfer: Command) -> None:
 def test_fast_words_are_those_of_the_command(impasto: Command) -> None:
     shown = impasto("transfer", "--help").out
     assert all(word in shown for word in FAST[::2])
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_large_pages_are_asked_for_unless_the_user_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, impasto: Command, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", before or "")
+    if before is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    impasto("info", "--quiet")
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == after
+
+
+# Several styles
+
+
+def test_several_styles_are_named_recorded_and_made_again(studio: Path, transfer: Command, impasto: Command) -> None:
+    paint(studio / "wave.jpg", 70, 50, seed=8)
+    shown = transfer("wave.jpg", "--style-weights", "0.3,0.7")
+    assert (shown.code, shown.out) == (0, "harbour-starry-wave.png\n")
+    record = read_record(Path("harbour-starry-wave.png"))
+    assert [one.role for one in record.inputs] == ["content", "style", "style2"]
+    assert record.settings["style_weights"] == [0.3, 0.7]
+    assert impasto("rerun", "harbour-starry-wave.png", "--device", "cpu").out == "harbour-starry-wave-2.png\n"
+    assert np.array_equal(pixels("harbour-starry-wave.png"), pixels("harbour-starry-wave-2.png"))
+    transfer("-o", "alone.png")
+    assert not np.array_equal(pixels("harbour-starry-wave.png"), pixels("alone.png"))
+
+
+def test_rerun_adds_and_replaces_styles(studio: Path, transfer: Command, impasto: Command) -> None:
+    paint(studio / "wave.jpg", 70, 50, seed=8)
+    transfer("wave.jpg", "-o", "two.png")
+    transfer("-o", "one.png")
+    impasto("rerun", "one.png", "--set", "style2=wave.jpg", "-o", "added.png", "--device", "cpu")
+    assert np.array_equal(pixels("two.png"), pixels("added.png"))
+    impasto("rerun", "two.png", "--set", "style2=starry.jpg", "-o", "replaced.png", "--device", "cpu")
+    assert np.allclose(pixels("one.png"), pixels("replaced.png"), atol=2)
+    shown = impasto("rerun", "two.png", "--set", "style1=wave.jpg")
+    assert shown.code == 2
+    assert "style1: no such setting or input" in shown.err
+
+
+def test_many_styles_make_no_endless_name(studio: Path, transfer: Command) -> None:
+    names = [paint(studio / f"s{i}.jpg", 60, 50, seed=i).name for i in range(5)]
+    assert transfer(*names).out == "harbour-starry-s0-s1-and-3.png\n"
+
+
+def test_a_wrong_number_of_weights_is_wrong_use(transfer: Command) -> None:
+    shown = transfer("--style-weights", "1,2")
+    assert shown.code == 2
+    assert "style_weights: 2 weights for 1 style: give one for each" in shown.err
+
+
+# Memory
+
+
+def test_a_small_budget_is_worked_within_in_tiles(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.machine.used_memory", lambda _: 0)
+    transfer("--size", "480", "-o", "whole.png")
+    shown = transfer("--size", "480", "-o", "tiled.png", "--memory", "40MB")
+    assert shown.code == 0
+    assert np.abs(pixels("whole.png").astype(int) - pixels("tiled.png")).max() <= 2
+
+
+@pytest.mark.parametrize("memory", ["much", "-1GB", "12"])
+def test_an_impossible_budget_is_wrong_use(transfer: Command, memory: str) -> None:
+    shown = transfer(f"--memory={memory}")
+    assert shown.code == 2
+    assert f"memory {memory}: needs an amount" in shown.err

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from impasto import machine
+from impasto.encoders.tiling import halo_of
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
 from impasto.machine import (
+    BYTES_OF_A_PICTURE,
     Machine,
     bytes_per_pixel,
     choose_device,
+    core_side,
     devices,
+    estimated_memory,
     explained_memory,
     free_memory,
+    parse_memory,
     peak_memory,
-    require_memory,
+    used_memory,
 )
 
 CPU = torch.device("cpu")
+HERE = Machine(CPU, bfloat16=False)
 LAYERS = ("relu1_1", "relu4_2")
 
 
@@ -90,6 +97,7 @@ def test_threads_are_as_asked_for_and_told(threads: None) -> None:
 def test_memory_is_counted_in_bytes() -> None:
     assert free_memory(CPU) > 1 << 20
     assert 1 << 24 < peak_memory(CPU) < 1 << 44
+    assert 1 << 24 < used_memory(CPU) < 1 << 44
 
 
 def test_the_estimate_grows_with_the_depth_and_not_with_further_shallow_layers(lively_encoder: VGG) -> None:
@@ -97,26 +105,75 @@ def test_the_estimate_grows_with_the_depth_and_not_with_further_shallow_layers(l
     assert bytes_per_pixel(lively_encoder, ["relu2_1"]) == bytes_per_pixel(lively_encoder, ["relu1_1", "relu2_1"])
 
 
-def test_what_fits_is_let_through_with_its_estimate(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "free_memory", lambda device: 1 << 40)
-    needed = require_memory(lively_encoder, LAYERS, 100, 200, CPU)
-    assert needed == pytest.approx(20_000 * bytes_per_pixel(lively_encoder, LAYERS), abs=1)
+def free(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
+    monkeypatch.setattr(machine, "free_memory", lambda device: round(amount))
+
+
+def test_what_fits_is_done_in_one_piece(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 1 << 40)
+    assert core_side(lively_encoder, LAYERS, 100, 200, HERE) is None
+    expected = 20_000 * (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE)
+    assert estimated_memory(lively_encoder, LAYERS, 100, 200, HERE) == pytest.approx(expected, abs=1)
+
+
+def test_what_does_not_fit_goes_in_the_largest_tiles_that_do(
+    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width = 2000, 3000
+    whole = bytes_per_pixel(lively_encoder, LAYERS) * height * width
+    picture = BYTES_OF_A_PICTURE * height * width
+    free(monkeypatch, (picture + whole / 4) / 0.9)
+    core = core_side(lively_encoder, LAYERS, height, width, HERE)
+    assert core is not None
+    assert core % 8 == 0
+    outer = core + 2 * halo_of(lively_encoder, LAYERS)
+    assert outer**2 <= height * width / 4 < (outer + 16) ** 2
+    assert estimated_memory(lively_encoder, LAYERS, height, width, HERE) <= picture + whole / 4
+
+
+def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 1 << 40)
+    monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
+    whole = (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE) * 1000 * 1000
+    enough, short = (Machine(CPU, bfloat16=False, memory=round(300e6 + share * whole)) for share in (1.01, 0.99))
+    assert core_side(lively_encoder, LAYERS, 1000, 1000, enough) is None
+    assert core_side(lively_encoder, LAYERS, 1000, 1000, short) is not None
 
 
 @pytest.mark.parametrize(("height", "width"), [(4096, 4096), (1000, 8000), (8000, 3000)])
-@pytest.mark.parametrize("free", [10**8, 10**9])
-def test_what_does_not_fit_names_the_size_that_does(
-    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch, height: int, width: int, free: int
+@pytest.mark.parametrize("amount", [6e7, 3e8])
+def test_what_does_not_even_fit_in_tiles_names_the_size_that_does(
+    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch, height: int, width: int, amount: float
 ) -> None:
-    monkeypatch.setattr(machine, "free_memory", lambda device: free)
-    with pytest.raises(OutOfMemoryError, match=rf"^size {max(height, width)} needs about .* GB") as error:
-        require_memory(lively_encoder, LAYERS, height, width, CPU)
-    size = advised_size(error.value)
-    scale = size / max(height, width)
-    require_memory(lively_encoder, LAYERS, round(height * scale), round(width * scale), CPU)
-    larger = 1.1 * scale  # and not a far smaller one
+    free(monkeypatch, amount)
+    with pytest.raises(OutOfMemoryError, match=rf"^size {max(height, width)} needs at least .* GB") as error:
+        estimated_memory(lively_encoder, LAYERS, height, width, HERE)
+    assert "close other programs" in str(error.value)
+    scale = advised_size(error.value) / max(height, width)
+    estimated_memory(lively_encoder, LAYERS, round(height * scale), round(width * scale), HERE)
+    larger = 1.2 * scale  # and not a far smaller one
     with pytest.raises(OutOfMemoryError):
-        require_memory(lively_encoder, LAYERS, round(height * larger), round(width * larger), CPU)
+        estimated_memory(lively_encoder, LAYERS, round(height * larger), round(width * larger), HERE)
+
+
+def test_too_small_a_budget_is_named(lively_encoder: VGG) -> None:
+    poor = Machine(CPU, bfloat16=False, memory=1_000_000)
+    with pytest.raises(OutOfMemoryError, match=r"or allow more with --memory$"):
+        estimated_memory(lively_encoder, LAYERS, 512, 512, poor)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("4GB", 4e9), ("500 MB", 5e8), ("2.5g", 2.5e9), ("3000kb", 3e6), (12_000_000, 12e6), ("1T", 1e12)],
+)
+def test_amounts_of_memory(text: str | int, expected: float) -> None:
+    assert parse_memory(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "much", "-4GB", "4 giga", "0", "512", "0.1KB", "1e9", "99999999TB", 0, -1])
+def test_no_amounts_of_memory(text: str | int) -> None:
+    with pytest.raises(UsageError, match=f"^memory {re.escape(str(text))}: needs an amount of at least 1MB"):
+        parse_memory(text)
 
 
 CPU_FAILURE = (
@@ -138,8 +195,8 @@ WINDOWS_FAILURE = "[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator
 )
 def test_an_allocators_failure_becomes_a_size_that_is_smaller(lively_encoder: VGG, failure: Exception) -> None:
     with (
-        pytest.raises(OutOfMemoryError, match=r"^size 2048 ran out of memory; it needs about") as error,
-        explained_memory(lively_encoder, LAYERS, 2048, 1024, CPU),
+        pytest.raises(OutOfMemoryError, match=r"^size 2048 ran out of memory; it needs at least") as error,
+        explained_memory(lively_encoder, LAYERS, 2048, 1024, HERE),
     ):
         raise failure
     assert 16 <= advised_size(error.value) < 2048
@@ -147,19 +204,19 @@ def test_an_allocators_failure_becomes_a_size_that_is_smaller(lively_encoder: VG
 
 
 def test_the_cpus_own_allocator_is_understood(lively_encoder: VGG) -> None:
-    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, CPU):
+    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, HERE):
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("no"), UsageError("no")])
 def test_other_errors_are_let_through(lively_encoder: VGG, error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, explained_memory(lively_encoder, LAYERS, 64, 64, CPU):
+    with pytest.raises(type(error)) as caught, explained_memory(lively_encoder, LAYERS, 64, 64, HERE):
         raise error
     assert caught.value is error
 
 
 def test_work_that_fits_is_left_alone(lively_encoder: VGG) -> None:
-    with explained_memory(lively_encoder, LAYERS, 64, 64, CPU):
+    with explained_memory(lively_encoder, LAYERS, 64, 64, HERE):
         assert torch.ones(3).sum() == 3
 
 
@@ -177,9 +234,9 @@ def test_cuda_is_described_and_measured() -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_cudas_own_allocator_is_understood(lively_encoder: VGG) -> None:
-    device = torch.device("cuda:0")
-    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, device):
-        torch.empty(1 << 50, dtype=torch.uint8, device=device)
+    chosen = Machine.choose("cuda", "float32")
+    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, chosen):
+        torch.empty(1 << 50, dtype=torch.uint8, device=chosen.device)
 
 
 @pytest.mark.mps

@@ -93,6 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--encoder", help="name or path; without it the teachers' pictures are made")
     parser.add_argument("--name", default="lite", help="of the encoder, in file names")
     parser.add_argument("--pooling", choices=("max", "average"), default="max", help="of the encoder")
+    parser.add_argument("--style-loss", choices=("gram", "wasserstein"), default="wasserstein")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     return parser.parse_args()
@@ -106,16 +107,16 @@ def make(
     if path.with_suffix(".json").exists():
         return
     method.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
-    settings = method.TransferSettings.of(size=options.size, style_strength=strength)
-    pictures = [read_picture(options.data / one) for one in (content, style)]
-    work = method.transfer(*pictures, settings, Machine.choose("cpu"))
+    settings = method.TransferSettings.of(size=options.size, style_strength=strength, style_loss=options.style_loss)
+    photo, painting = (read_picture(options.data / one) for one in (content, style))
+    work = method.transfer(photo, [painting], settings, Machine.choose("cpu"))
     result = work.finish(work.synthesis.run())
     to_pil(result).save(path)
     method.load_encoder = lambda *_, **__: teachers  # type: ignore[assignment]
-    judge = method.transfer(*pictures, settings, Machine.choose("cpu")).synthesis
+    judge = method.transfer(photo, [painting], settings, Machine.choose("cpu")).synthesis
     with torch.no_grad():
         _, losses = judge.objective_at(judge.schedule[-1])(result.pixels)
-    flat = resize(pictures[0].pixels, *result.pixels.shape[-2:])
+    flat = resize(photo.pixels, *result.pixels.shape[-2:])
     errors = {"content": float(losses["content"]), "style": float(losses["style"])}
     errors["noise"] = noise(result.pixels, flat)
     path.with_suffix(".json").write_text(json.dumps(errors))

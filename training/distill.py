@@ -2,9 +2,11 @@
 
     python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
 
-Random initialisation, fixed seed. Every target channel is standardised, so the loss of a layer is the share of
-the teacher's variance that is left unexplained. Half of the weight goes to channels in proportion to their share of
-a Gram matrix: a few rarely active ones carry most of it, and uniform weights leave just those unlearned.
+Random initialisation, fixed seed. Every target channel is in units of its standard deviation, so the loss of a layer
+is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Half of the
+weight goes to channels in proportion to their share of a Gram matrix: a few rarely active ones carry most of it, and
+uniform weights leave just those unlearned. The Gram matrices themselves are compared, too: a prediction that is right
+on average of what cannot be known is too weak, and painted pictures would be as weak.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
 that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
 features (`painted.py`). A checkpoint every few minutes; starting again with the same --out goes on
@@ -19,9 +21,10 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
+from impasto.losses.gram import gram
 from painted import Painted
 from teachers import EXACT_LAYERS, REDUCED_LAYERS, STYLE_LAYERS, exact_teacher, reduced_teacher
 
@@ -37,8 +41,11 @@ HELD_OUT = 96
 LAYERS = EXACT_LAYERS + REDUCED_LAYERS
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 READOUTS = LAYERS[2:]  # the two largest layers are near enough to the teacher's as they are
-# What is compared by default counts double.
-COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys((*STYLE_LAYERS, "relu4_2"), 2.0)
+# By what a painted picture lacks beside the teachers': nearly all of its style error is relu3_1's, and what is left
+# unexplained of relu4_2 adds to its content error.
+COUNT = dict.fromkeys(LAYERS, 1.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
+COUNT |= {"relu4_1": 6.0, "relu4_2": 20.0, "relu5_1": 4.0}
+COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0}
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
 
@@ -49,17 +56,16 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     print("options", vars(options), flush=True)
 
-    pictures = read_pictures(options.pictures)
+    pictures = [picture.to(options.device) for picture in read_pictures(options.pictures)]
     random.Random(0).shuffle(pictures)
     held_out, pictures = pictures[:HELD_OUT], pictures[HELD_OUT:]
     print(f"{len(pictures)} pictures to learn from, {len(held_out)} held out", flush=True)
-    teach = Teachers(options.teachers)
+    teach = Teachers(options.teachers, options.device)
     teach.standardise([plain_crops(held_out[i : i + 16], 128) for i in range(0, HELD_OUT, 16)])
 
-    student = Student(tuple(options.widths), teach.widths)
-    average = Student(tuple(options.widths), teach.widths)
+    student, average = (Student(tuple(options.widths), teach.widths).to(options.device) for _ in range(2))
     if options.grow_from is not None:
-        grow(student, torch.load(options.grow_from / "checkpoint.pt", weights_only=True)["average"])
+        grow(student, load(options.grow_from, options.device)["average"])
     average.load_state_dict(student.state_dict())
     matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
     others = [p for p in student.parameters() if not any(p is m for m in matrices)]
@@ -89,8 +95,10 @@ def main() -> None:
             crops, targets = buffer[-1]
         else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
             crops, targets = random.choice(buffer)
-        losses = student.residuals(crops, targets, teach.importance)
-        total = sum(COUNT[name] * value for name, value in losses.items()) / sum(COUNT.values())
+        predictions = student(crops, targets)
+        losses = residuals(predictions, targets, teach.importance)
+        losses |= gram_errors(predictions, targets, teach.gains)
+        total = sum(COUNT[name] * value for name, value in losses.items()) / sum(COUNT[name] for name in LAYERS)
         muon.zero_grad(set_to_none=True)
         adam.zero_grad(set_to_none=True)
         total.backward()
@@ -100,8 +108,8 @@ def main() -> None:
         with torch.no_grad():
             for a, p in zip(average.parameters(), student.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
-        for name, value in losses.items():
-            running[name] = 0.98 * running.get(name, value.item()) + 0.02 * value.item()
+        for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
+            running[name] = 0.98 * running.get(name, value) + 0.02 * value
         if (step + 1) % options.report == 0 or step + 1 == options.steps:
             average.trunk.measure_norms([crops for crops, _ in buffer])
             report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test))
@@ -123,19 +131,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--paint", type=int, default=40, help="steps between paintings to learn from; 0: none")
     parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
     parser.add_argument("--report", type=int, default=250, help="steps between reports and checkpoints")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda …; on a GPU, larger batches and --echo 1")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
 class Teachers:
-    """Standardised target features by layer."""
+    """Target features by layer, each channel in units of its standard deviation."""
 
-    def __init__(self, folder: Path) -> None:
-        self.exact, self.reduced = exact_teacher(folder), reduced_teacher(folder)
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.exact, self.reduced = exact_teacher(folder).to(device), reduced_teacher(folder).to(device)
         self.widths = {layer: self.exact.geometry[layer].channels for layer in EXACT_LAYERS}
         self.widths |= {layer: self.reduced.geometry[layer].channels for layer in REDUCED_LAYERS}
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
         self.importance: dict[str, Tensor] = {}
+        self.gains: dict[str, Tensor] = {}
+        """From the units of the targets to a mean activation of 1."""
 
     def raw(self, x: Tensor) -> dict[str, Tensor]:
         return self.exact(x, EXACT_LAYERS) | self.reduced(x, REDUCED_LAYERS)
@@ -148,15 +159,19 @@ class Teachers:
             mean = values.mean((0, 2, 3), keepdim=True)
             std = values.std((0, 2, 3), keepdim=True)
             self.moments[layer] = mean, std.clamp(min=1e-3 * float(std.max()))
+            self.gains[layer] = self.moments[layer][1] / unit_of(mean)
             alive = mean > 1e-3 * mean.max()
             energy = torch.where(alive, 1 + (std / mean.clamp(min=1e-12)).square(), 0.0)  # of mean-1 activations
             self.importance[layer] = 0.5 + 0.5 * energy / energy.mean()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
-        return {
-            name: (sparse(name, f) - self.moments[name][0]) / self.moments[name][1] for name, f in self.raw(x).items()
-        }
+        return {name: sparse(name, f) / self.moments[name][1] for name, f in self.raw(x).items()}
+
+
+def unit_of(mean: Tensor) -> Tensor:
+    """What becomes 1 in features of these mean activations."""
+    return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
 
 
 def sparse(layer: str, features: Tensor) -> Tensor:
@@ -203,7 +218,7 @@ class TrainableVGG(VGG):
 
 
 class Student(nn.Module):
-    """The trunk and its heads."""
+    """The trunk and its rectified heads."""
 
     def __init__(self, widths: tuple[int, ...], targets: dict[str, int]) -> None:
         super().__init__()
@@ -216,16 +231,32 @@ class Student(nn.Module):
             nn.init.zeros_(convolution.bias)
         self.to(memory_format=torch.channels_last)
 
-    def residuals(
-        self, x: Tensor, targets: dict[str, Tensor], importance: dict[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        """Unexplained share of the variance, per layer; of all channels alike without `importance`."""
-        features = self.trunk(x, targets)
-        found = {}
-        for name, target in targets.items():
-            errors = (self.heads[name](sparse(name, features[name])) - target).square()
-            found[name] = (errors if importance is None else errors * importance[name]).mean()
-        return found
+    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        features = self.trunk(x, layers)
+        return {name: F.relu(self.heads[name](sparse(name, features[name]))) for name in layers}
+
+
+def residuals(
+    predictions: dict[str, Tensor], targets: dict[str, Tensor], importance: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Unexplained share of the variance, per layer; of all channels alike without `importance`."""
+    found = {}
+    for name, target in targets.items():
+        errors = (predictions[name] - target).square()
+        found[name] = (errors if importance is None else errors * importance[name]).mean()
+    return found
+
+
+def gram_errors(
+    predictions: dict[str, Tensor], targets: dict[str, Tensor], gains: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Relative errors of each crop's Gram matrices, per style layer: what style transfer sees of an encoder."""
+    found = {}
+    for name in STYLE_LAYERS:
+        ours, wanted = (gram(features[name] * gains[name]) for features in (predictions, targets))
+        power = wanted.square().sum((1, 2)).clamp(min=1e-12)
+        found[f"gram of {name}"] = ((ours - wanted).square().sum((1, 2)) / power).mean()
+    return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -264,8 +295,8 @@ def learning_rate(step: int, steps: int, decay: float) -> float:
     return min(1.0, (step + 1) / 200, (steps - step) / (decay * steps))
 
 
-def read_pictures(folders: list[Path]) -> list[np.ndarray]:
-    """All pictures as RGB bytes, shorter side at most 256."""
+def read_pictures(folders: list[Path]) -> list[Tensor]:
+    """All pictures as bytes `(3, H, W)`, shorter side at most 256."""
     found = []
     for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".png"}):
         with Image.open(path) as opened:
@@ -275,85 +306,68 @@ def read_pictures(folders: list[Path]) -> list[np.ndarray]:
         scale = 256 / min(picture.size)
         if scale < 1:
             picture = picture.resize([round(s * scale) for s in picture.size], Image.Resampling.LANCZOS)
-        found.append(np.asarray(picture))
+        found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
     return found
 
 
-def as_tensor(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+def part(picture: Tensor, top: int, left: int, size: int, wanted: int) -> Tensor:
+    """A square of a picture as `(1, 3, wanted, wanted)`, 0..1."""
+    square = picture[None, :, top : top + size, left : left + size].float() / 255
+    return square if size == wanted else F.interpolate(square, (wanted, wanted), mode="bilinear", antialias=True)
 
 
-def plain_crops(pictures: list[np.ndarray], size: int) -> Tensor:
+def plain_crops(pictures: list[Tensor], size: int) -> Tensor:
     """Centre squares, resized."""
     crops = []
     for picture in pictures:
-        h, w = picture.shape[:2]
-        s = min(h, w)
-        square = as_tensor(picture[(h - s) // 2 : (h + s) // 2, (w - s) // 2 : (w + s) // 2])
-        crops.append(F.interpolate(square, (size, size), mode="bilinear", antialias=True))
+        h, w = picture.shape[1:]
+        side = min(h, w)
+        crops.append(part(picture, (h - side) // 2, (w - side) // 2, side, size))
     return torch.cat(crops).contiguous(memory_format=torch.channels_last)
 
 
-def augmented_crops(pictures: list[np.ndarray], count: int, size: int, odd: bool = True) -> Tensor:
+def augmented_crops(pictures: list[Tensor], count: int, size: int, odd: bool = True) -> Tensor:
     """Random squares of random scale, flipped, relit; if `odd`, some noisy, blurred or mixed with another picture."""
     x = torch.cat([random_square(random.choice(pictures), size) for _ in range(count)])
-    gain = 1 + 0.2 * torch.randn(count, 1, 1, 1)
-    tint = 0.06 * torch.randn(count, 3, 1, 1)
+    gain = 1 + 0.2 * torch.randn(count, 1, 1, 1, device=x.device)
+    tint = 0.06 * torch.randn(count, 3, 1, 1, device=x.device)
     x = (x - 0.5) * gain + 0.5 + tint
     for i in range(count if odd else 0):
         kind = random.random()
-        if kind < 0.2:
-            x[i] += random.uniform(0, 0.12) * torch.randn_like(x[i])
-        elif kind < 0.35:
+        if kind < 0.1:
+            x[i] += random.uniform(0, 0.06) * torch.randn_like(x[i])
+        elif kind < 0.2:
             other = x[random.randrange(count)]
             x[i] = x[i].lerp(other, random.uniform(0.1, 0.5))
-        elif kind < 0.45:
+        elif kind < 0.3:
             small = F.avg_pool2d(x[i : i + 1], 2)
             blurred = F.interpolate(small, (size, size), mode="bilinear")[0]
             x[i] = x[i].lerp(blurred, random.uniform(-1.0, 1.0))  # negative: sharpened
-        elif kind < 0.5:
-            x[i] = torch.rand(3, 1, 1) + random.uniform(0, 0.3) * torch.randn_like(x[i])
     return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def random_square(picture: np.ndarray, size: int) -> Tensor:
-    h, w = picture.shape[:2]
+def random_square(picture: Tensor, size: int) -> Tensor:
+    h, w = picture.shape[1:]
     side = min(h, w)
     crop = min(side, max(96, round(math.exp(random.uniform(math.log(min(size, side)), math.log(side))))))
-    top, left = random.randint(0, h - crop), random.randint(0, w - crop)
-    square = as_tensor(picture[top : top + crop, left : left + crop])
+    square = part(picture, random.randint(0, h - crop), random.randint(0, w - crop), crop, size)
     if random.random() < 0.5:
         square = square.flip(3)
-    if random.random() < 0.25:
-        square = square.transpose(2, 3)
-    return square if crop == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
+    return square.transpose(2, 3) if random.random() < 0.25 else square
 
 
 @torch.no_grad()
 def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]]) -> VGG:
-    """A plain trunk with readouts in place of the heads.
-
-    A head predicts the teacher's features, more of them than the trunk has. All distances between predictions are
-    kept by as many of their principal components as there are channels.
-    """
+    """A plain trunk with readouts in place of the heads: the teacher's features, of mean activation 1."""
     trunk = student.trunk.folded()
-    encoder = VGG(replace(trunk.configuration, readouts=READOUTS))
+    readouts = {layer: student.heads[layer].out_channels for layer in READOUTS}
+    encoder = VGG(replace(trunk.configuration, readouts=readouts))
     encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
     for layer in READOUTS:
-        head, readout, (mean, std) = (
-            student.heads[layer],
-            encoder.readouts[layer],
-            (m.flatten() for m in moments[layer]),
-        )
-        unit = mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))  # so that the mean activation is 1
-        weight = (std / unit)[:, None] * head.weight[:, :, 0, 0]
-        bias = (std * head.bias + mean) / unit
-        _, size, directions = torch.linalg.svd(torch.cat([weight, bias[:, None]], 1).double(), full_matrices=False)
-        kept = (size[:, None] * directions)[: len(readout.bias)].to(weight)
-        readout.weight.zero_()
-        readout.bias.zero_()
-        readout.weight[: len(kept), :, 0, 0] = kept[:, :-1]
-        readout.bias[: len(kept)] = kept[:, -1]
+        head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
+        gain = std / unit_of(mean)
+        readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
+        readout.bias.copy_(gain.flatten() * head.bias)
     return encoder.eval().to(memory_format=torch.channels_last)
 
 
@@ -371,7 +385,7 @@ def grow(student: Student, narrower: dict[str, Tensor]) -> None:
 def evaluate(student: Student, test: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
     sums = dict.fromkeys(LAYERS, 0.0)
     for x, targets in test:
-        for name, value in student.residuals(x, targets).items():
+        for name, value in residuals(student(x, targets), targets).items():
             sums[name] += value.item() / len(test)
     return sums
 
@@ -406,11 +420,16 @@ def save(
     (out / "checkpoint.tmp").replace(out / "checkpoint.pt")
 
 
+def load(run: Path, device: str | torch.device) -> dict[str, Any]:
+    """The checkpoint of a run."""
+    state: dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True, map_location=device)
+    return state
+
+
 def resume(out: Path, student: Student, average: Student, *optimisers: torch.optim.Optimizer) -> int:
-    path = out / "checkpoint.pt"
-    if not path.exists():
+    if not (out / "checkpoint.pt").exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = load(out, next(student.parameters()).device)
     student.load_state_dict(state["student"])
     average.load_state_dict(state["average"])
     for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill import Student, encoder_of, plain_crops, read_pictures
+from distill import Student, encoder_of, load, plain_crops, read_pictures
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, measure_mean_activations, normalise_activations
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    encoder = trained_encoder(options.run / "checkpoint.pt")
+    encoder = trained_encoder(options.run)
     pictures = read_pictures(options.pictures)[::8]
     batches = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
     with torch.no_grad():
@@ -31,9 +31,9 @@ def main() -> None:
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, normalised on {len(pictures)} pictures")
 
 
-def trained_encoder(checkpoint: Path) -> VGG:
+def trained_encoder(run: Path) -> VGG:
     """The averaged student, at the widths that its weights have, with readouts in place of its heads."""
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = load(run, "cpu")
     weights, moments = saved["average"], saved["moments"]
     widths = tuple(len(weights[f"trunk.convolutions.conv{block}_1.bias"]) for block in range(1, 6))
     student = Student(widths, {layer: mean.shape[1] for layer, (mean, _) in moments.items()})

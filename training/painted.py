@@ -51,7 +51,7 @@ def paint(student: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list
         means = {name: f.mean((0, 2, 3), keepdim=True).clamp(min=1e-6) for name, f in wanted.items()}
         gains = {name: 1.0 if name in student.readouts else 1 / mean for name, mean in means.items()}
         grams = {name: gram(wanted[name] * gains[name]) for name in STYLE_LAYERS}
-    strength = torch.tensor([10 ** random.uniform(0, 1.7) for _ in start])
+    strength = torch.tensor([10 ** random.uniform(0, 1.7) for _ in start], device=start.device)
     smoothness = Smoothness()
     optimiser = Adam(start.contiguous(**layout), random.choice((0.02, 0.04)))
 

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from impasto.api import rerun, resume, steps, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
-    from impasto.losses import ContentLoss, GramLoss, Loss, Smoothness, WassersteinLoss
+    from impasto.losses import (
+        ContentLoss,
+        GramLoss,
+        Loss,
+        Moments,
+        Smoothness,
+        SumLoss,
+        WassersteinLoss,
+        mixture,
+        moments,
+    )
     from impasto.methods.transfer import TransferSettings
     from impasto.pictures.files import read_picture, write_picture
     from impasto.pictures.picture import Picture
@@ -37,7 +47,17 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "impasto.losses": ("ContentLoss", "GramLoss", "Loss", "Smoothness", "WassersteinLoss"),
+    "impasto.losses": (
+        "ContentLoss",
+        "GramLoss",
+        "Loss",
+        "Moments",
+        "Smoothness",
+        "SumLoss",
+        "WassersteinLoss",
+        "mixture",
+        "moments",
+    ),
     "impasto.methods.transfer": ("TransferSettings",),
     "impasto.pictures.files": ("read_picture", "write_picture"),
     "impasto.pictures.picture": ("Picture",),
@@ -52,6 +72,7 @@ __all__ = [
     "ImpastoError",
     "Interrupted",
     "Loss",
+    "Moments",
     "Objective",
     "Optimisation",
     "OutOfMemoryError",
@@ -61,6 +82,7 @@ __all__ = [
     "Scale",
     "Smoothness",
     "Step",
+    "SumLoss",
     "Synthesis",
     "Term",
     "TransferSettings",
@@ -70,6 +92,8 @@ __all__ = [
     "__version__",
     "coarse_to_fine",
     "load_encoder",
+    "mixture",
+    "moments",
     "read_picture",
     "rerun",
     "resume",

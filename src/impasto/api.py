@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from impasto import jobs
 from impasto.jobs import Job, Observer, Running
 from impasto.machine import Precision
+from impasto.methods import find_method
 from impasto.pictures.files import Source
 from impasto.records import read_record
 from impasto.results import Result
@@ -18,34 +19,37 @@ from impasto.results import Result
 
 def transfer(
     content: Source,
-    style: Source,
+    style: Source | Sequence[Source],
     *,
     device: str = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    memory: str | int | None = None,
     max_pixels: int = 200_000_000,
     observers: Iterable[Observer] = (),
     cancel: threading.Event | None = None,
     **settings: Any,
 ) -> Result:
-    """Repaint `content` in the manner of `style`.
+    """Repaint `content` in the manner of `style`, or of a list of styles.
 
     Pictures are paths, PIL images, arrays `(H, W, 3)` (uint8, uint16, or float 0..1) or tensors `(3, H, W)` (0..1).
     `settings` are those of `TransferSettings`, by the command line's names: `size=768, style_strength=1.5`.
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. Observers are called with a `Step` after each step; setting
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `memory` (`"4GB"`) is
+    worked within, in tiles if need be. Observers are called with a `Step` after each step; setting
     `cancel`, from another thread, stops the work with `Interrupted`. Raises `ImpastoError` in one sentence.
     """
-    where = {"device": device, "precision": precision, "threads": threads, "max_pixels": max_pixels}
+    where = {"device": device, "precision": precision, "threads": threads, "memory": memory, "max_pixels": max_pixels}
     return _run(steps(content, style, **where, **settings), observers, cancel)  # type: ignore[arg-type]
 
 
 def steps(
     content: Source,
-    style: Source,
+    style: Source | Sequence[Source],
     *,
     device: str = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    memory: str | int | None = None,
     max_pixels: int = 200_000_000,
     **settings: Any,
 ) -> Running:
@@ -53,9 +57,17 @@ def steps(
 
     Between steps, `running.synthesis.strengths["style"] = 40.0` changes a strength of the objective.
     """
-    inputs = {"content": content, "style": style}
+    styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+    inputs = dict(zip(find_method("transfer").roles(1 + len(styles)), [content, *styles], strict=True))
     job = Job.of(
-        "transfer", inputs, settings, device=device, precision=precision, threads=threads, max_pixels=max_pixels
+        "transfer",
+        inputs,
+        settings,
+        device=device,
+        precision=precision,
+        threads=threads,
+        memory=memory,
+        max_pixels=max_pixels,
     )
     return job.begin()
 
@@ -67,6 +79,7 @@ def rerun(
     device: str = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    memory: str | int | None = None,
     max_pixels: int = 200_000_000,
     observers: Iterable[Observer] = (),
     cancel: threading.Event | None = None,
@@ -83,6 +96,7 @@ def rerun(
         device=device,
         precision=precision,
         threads=threads,
+        memory=memory,
         max_pixels=max_pixels,
     )
     return _run(job.begin(), observers, cancel)

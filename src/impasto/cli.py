@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import traceback
 import warnings
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from impasto.jobs import Job
+
+RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
+"""What torch reads when it is first imported: large pages for large tensors. What the user has set stays."""
 
 COMMON = Group("Options everybody needs", sort_key=0)
 GROUPS = {
@@ -69,6 +73,9 @@ class MachineOptions:
         Parameter(group=MACHINE, help="Of the encoder; auto is bfloat16 where the device is fast at it."),
     ] = "auto"
     threads: Annotated[int | None, Parameter(group=MACHINE, help="CPU threads (1 …). [default: all cores]")] = None
+    memory: Annotated[
+        str | None, Parameter(group=MACHINE, help="To work within, as 4GB; large pictures go in tiles. [default: free]")
+    ] = None
     max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = 200_000_000
 
 
@@ -94,6 +101,8 @@ Talk = Annotated[TalkOptions | None, FLAT]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and exits with 0, 1 (failed), 2 (wrong use) or 130 (interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for name, value in RUNTIME.items():
+        os.environ.setdefault(name, value)
     console = choose_console(quiet="--quiet" in words, events="--json" in words)
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning, module="impasto")
@@ -166,7 +175,7 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
         from impasto.jobs import Job
 
         given = {name: value for name, value in settings.items() if value is not None}
-        inputs = dict(zip(method.inputs, paths, strict=True))
+        inputs = dict(zip(method.roles(len(paths)), paths, strict=True))
         job = Job.of(method.name, inputs, given, **_where(machine or MachineOptions()))
         _perform(job, output or OutputOptions(), console)
 
@@ -175,6 +184,9 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
         kind(role, kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help=f"The {role} picture.")])
         for role in method.inputs
     ]
+    if method.several:
+        more = Annotated[Path, Parameter(help=f"Further {method.inputs[-1]} pictures.", show_default=False)]
+        parameters.append(kind("more", kind.VAR_POSITIONAL, annotation=more))
     parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
     shared = {"output": Output, "machine": Machine, "talk": Talk}
     parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
@@ -278,6 +290,7 @@ def _where(machine: MachineOptions) -> dict[str, Any]:
         "device": machine.device,
         "precision": machine.precision,
         "threads": machine.threads,
+        "memory": machine.memory,
         "max_pixels": machine.max_pixels,
     }
 

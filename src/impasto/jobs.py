@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
 from impasto.encoders.catalogue import encoder_path
+from impasto.encoders.tiling import tiles, times_the_work
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
-from impasto.machine import Machine, Precision, explained_memory, peak_memory, require_memory
+from impasto.machine import Machine, Precision, core_side, estimated_memory, explained_memory, parse_memory, peak_memory
 from impasto.methods import Method, find_method
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work
@@ -28,7 +29,7 @@ from impasto.pictures.files import Source, read_picture
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
 from impasto.results import Result
-from impasto.synthesis import Step, Synthesis
+from impasto.synthesis import Scale, Step, Synthesis
 from impasto.synthesis.checkpoint import load_checkpoint, save_checkpoint
 
 Observer = Callable[[Step], None]
@@ -44,6 +45,7 @@ class Job:
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    memory: str | int | None = None
     max_pixels: int = 200_000_000
     checksums: Mapping[str, str] = field(default_factory=dict)
     """What a record says of files that are to be used again: sha256 by role, the weights as `encoder`."""
@@ -56,6 +58,8 @@ class Job:
         for name, value in (("threads", 1 if self.threads is None else self.threads), ("max_pixels", self.max_pixels)):
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} {value}: must be a whole number of at least 1")
+        if self.memory is not None:
+            parse_memory(self.memory)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -90,16 +94,16 @@ class Job:
         changes = dict(changes or {})
         method = find_method(record.method)
         _check_names(method, changes)
-        named = {role: changes.pop(role) for role in method.inputs if role in changes}
+        named = {role: changes.pop(role) for role in [*changes] if method.is_input(role)}
         settings = method.settings.of(**record.settings)
         settings = settings.changed(**_moved_encoder(settings, beside) | changes)
-        wanted = {*method.inputs, *settings.pictures} - {*named, *changes}
-        again = [one for one in record.inputs if one.role in wanted]
+        wanted = {*filter(method.is_input, (one.role for one in record.inputs)), *settings.pictures}
+        again = [one for one in record.inputs if one.role in wanted - {*named, *changes}]
         found = {one.role: _find_input(one, beside, advice) for one in again}
         checksums = {one.role: one.sha256 for one in again if one.sha256}
         if "encoder" not in changes:
             checksums["encoder"] = record.encoder_checksum
-        inputs = {role: (named | found)[role] for role in (*method.inputs, *found) if role in named | found}
+        inputs = dict(sorted((found | named).items(), key=lambda one: _place(method, one[0])))
         return cls(method, inputs, settings, checksums=checksums, **where)
 
     def require_inputs(self) -> None:
@@ -124,16 +128,16 @@ class Job:
         return running
 
     def _prepare(self, downloads: DownloadObserver | None) -> Running:
-        machine = Machine.choose(str(self.device), self.precision, self.threads)
+        machine = Machine.choose(str(self.device), self.precision, self.threads, self.memory)
         pictures = {
             role: read_picture(source, max_pixels=self.max_pixels, name=_name(role, source))
             for role, source in self.sources.items()
         }
         if downloads is not None:
             self._fetch_encoder(downloads)
-        work = self.method.function(**pictures, settings=self.settings, machine=machine)
+        work = self.method.begin(pictures, self.settings, machine)
         final = work.synthesis.schedule[-1]
-        memory = require_memory(work.encoder, work.layers, final.height, final.width, machine.device)
+        memory = estimated_memory(work.encoder, work.layers, final.height, final.width, machine)
         return Running(self, pictures, machine, work, memory)
 
     def _fetch_encoder(self, downloads: DownloadObserver) -> None:
@@ -161,7 +165,7 @@ class Running:
 
     def __iter__(self) -> Iterator[Step]:
         scale = self.synthesis.schedule[-1]
-        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine.device):
+        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine):
             for step in self.synthesis:
                 yield step
                 if self.cancel.is_set():
@@ -193,7 +197,7 @@ class Running:
         """How long the work will take at most, from one step timed at the scale at hand."""
         synthesis = self.synthesis
         scale = synthesis.scale
-        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine.device):
+        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine):
             objective = synthesis.objective_at(scale)
             picture = synthesis.picture.requires_grad_()
             for _ in range(2):  # the first one warms up
@@ -202,7 +206,13 @@ class Running:
                 float(gradient.sum())  # waits for the device
         per_pixel = (time.perf_counter() - began) / scale.pixels
         ahead = synthesis.schedule[synthesis.schedule.index(scale) :]
-        return per_pixel * sum(s.pixels * s.steps for s in ahead)
+        return per_pixel * sum(s.pixels * s.steps * self._times_the_work(s) for s in ahead)
+
+    def _times_the_work(self, scale: Scale) -> float:
+        """What tiles cost at a scale, if there are any."""
+        encoder, layers, size = self.work.encoder, self.work.layers, (scale.height, scale.width)
+        core = core_side(encoder, layers, *size, self.machine)
+        return 1.0 if core is None else times_the_work(tiles(encoder, layers, *size, core))
 
     def result(self) -> Result:
         """The picture so far, with its record."""
@@ -239,6 +249,7 @@ class Running:
                 "device": str(job.device),
                 "precision": job.precision,
                 "threads": job.threads,
+                "memory": job.memory,
                 "max_pixels": job.max_pixels,
             },
         }
@@ -281,8 +292,14 @@ def _foreign(path: Path) -> str:
 def _check_names(method: Method, changes: Mapping[str, Any]) -> None:
     known = {*method.inputs, *method.settings.model_fields}
     for name in changes:
-        if name not in known:
+        if name not in known and not method.is_input(name):
             raise UsageError(f"{name}: no such setting or input{near_match(name, known)}")
+
+
+def _place(method: Method, role: str) -> tuple[int, int]:
+    """Where a role comes in the order of inputs; the pictures that settings name come last."""
+    name = role.rstrip("0123456789")
+    return (method.inputs.index(name), int(role[len(name) :] or 1)) if method.is_input(role) else (len(role), 0)
 
 
 def _find_input(one: InputRecord, beside: Path, advice: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,20 @@ from typing import Literal
 import psutil
 import torch
 
+from impasto.encoders.tiling import halo_of
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-BYTES_PER_ACTIVATION = 3.4
+BYTES_PER_ACTIVATION = 1.6
 """Peak bytes, over the start's, per float32 activation of the trunk, in units of 4 bytes: measured in benchmarks/."""
+
+BYTES_OF_A_PICTURE = 12 * 11
+"""Per pixel of the result: eleven float32 pictures are at hand, the optimiser's moments among them."""
+
+SMALLEST_CORE = 64
+"""Side of the smallest tiles' cores, in pixels; smaller ones would be nearly all halo."""
 
 SHARE_OF_FREE_MEMORY = 0.9
 
@@ -29,14 +37,23 @@ class Machine:
 
     device: torch.device
     bfloat16: bool
+    memory: int | None = None
+    """Bytes to work within, of this process; without it, of what is free."""
 
     @classmethod
-    def choose(cls, device: str = "auto", precision: Precision = "auto", threads: int | None = None) -> Machine:
+    def choose(
+        cls,
+        device: str = "auto",
+        precision: Precision = "auto",
+        threads: int | None = None,
+        memory: str | int | None = None,
+    ) -> Machine:
         """The machine asked for; raises `UsageError` for a device that is not there."""
         if threads is not None:
             torch.set_num_threads(threads)
         chosen = choose_device(device)
-        return cls(chosen, precision == "bfloat16" or (precision == "auto" and bfloat16_pays(chosen)))
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(chosen))
+        return cls(chosen, bfloat16, None if memory is None else parse_memory(memory))
 
     def describe(self) -> str:
         """`cpu (2 threads)`, `cuda:0 (NVIDIA H100)`."""
@@ -88,6 +105,25 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def used_memory(device: torch.device) -> int:
+    """Bytes in use now: of this process, or by tensors on a CUDA device."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
+def parse_memory(text: str | int) -> int:
+    """Bytes from `4GB`, `500 MB`, `2.5G` or a plain number of bytes; raises `UsageError`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", str(text), re.IGNORECASE)
+    value = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
+    if not 1e6 <= value < 1e18:
+        raise UsageError(f"memory {text}: needs an amount of at least 1MB, such as 4GB or 500MB")
+    return round(value)
+
+
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
 def peak_memory(device: torch.device) -> int:
     """The most bytes in use so far: of this process, or by tensors on a CUDA device."""
     if device.type == "cuda":
@@ -101,34 +137,60 @@ def peak_memory(device: torch.device) -> int:
 
 
 def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
-    """Estimated peak bytes per pixel of a picture while it is optimised (forward and backward, float32)."""
+    """Estimated bytes per pixel of what is looked at in one piece (forward and backward, float32)."""
     last = encoder.layers.index(encoder.deepest(layers))
-    shapes = [encoder.geometry[layer] for layer in encoder.layers[: last + 1]]
-    return 4 * BYTES_PER_ACTIVATION * sum(shape.channels / shape.stride**2 for shape in shapes)
+    readouts = encoder.configuration.readouts
+    activations = 0.0
+    for layer in encoder.layers[: last + 1]:
+        place = encoder.geometry[layer]
+        activations += (place.channels + (readouts.get(layer, 0) if layer in layers else 0)) / place.stride**2
+    return 4 * BYTES_PER_ACTIVATION * activations
 
 
-def require_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, device: torch.device) -> int:
-    """Estimated bytes for a picture of this size; raises `OutOfMemoryError`, with what fits, if there are fewer."""
-    needed = round(bytes_per_pixel(encoder, layers) * height * width)
-    free = free_memory(device)
-    if needed > SHARE_OF_FREE_MEMORY * free:
-        raise OutOfMemoryError(_too_large(needed, free, height, width, "needs about"))
-    return needed
+def working_memory(machine: Machine) -> int:
+    """Bytes that may still be taken: of what is free, and of the budget."""
+    allowed = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device))
+    if machine.memory is None:
+        return allowed
+    return max(0, min(allowed, machine.memory - used_memory(machine.device)))
+
+
+def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> int | None:
+    """Side, in pixels, of the cores of the tiles in which a picture can be worked on; None if it fits in one piece.
+
+    Raises `OutOfMemoryError` if not even small tiles fit, with a size that does.
+    """
+    layers = tuple(layers)
+    left = working_memory(machine) - BYTES_OF_A_PICTURE * height * width
+    per_pixel = bytes_per_pixel(encoder, layers)
+    if per_pixel * height * width <= left:
+        return None
+    unit = max(encoder.geometry[layer].stride for layer in layers)
+    core = int((max(0.0, left) / per_pixel) ** 0.5 - 2 * halo_of(encoder, layers)) // unit * unit
+    if core < SMALLEST_CORE:
+        raise OutOfMemoryError(_too_large(encoder, layers, height, width, machine, "needs at least"))
+    return core
+
+
+def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> int:
+    """Estimated bytes that a picture of this size will take; raises `OutOfMemoryError` if there are fewer."""
+    layers = tuple(layers)
+    core = core_side(encoder, layers, height, width, machine)
+    piece = height * width if core is None else min(height * width, (core + 2 * halo_of(encoder, layers)) ** 2)
+    return round(BYTES_OF_A_PICTURE * height * width + bytes_per_pixel(encoder, layers) * piece)
 
 
 @contextmanager
-def explained_memory(
-    encoder: VGG, layers: Iterable[str], height: int, width: int, device: torch.device
-) -> Iterator[None]:
-    """Turns an allocator's failure into an `OutOfMemoryError` that says what size would fit."""
+def explained_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> Iterator[None]:
+    """Turns an allocator's failure into an `OutOfMemoryError` that says what would help."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_allocation_failure(error):
             raise
-        needed = round(bytes_per_pixel(encoder, layers) * height * width)
-        free = min(free_memory(device), needed * 3 // 4)  # what was free was not enough
-        raise OutOfMemoryError(_too_large(needed, free, height, width, "ran out of memory; it needs about")) from error
+        raise OutOfMemoryError(
+            _too_large(encoder, tuple(layers), height, width, machine, "ran out of memory; it needs at least")
+        ) from error
 
 
 def _is_allocation_failure(error: RuntimeError) -> bool:
@@ -139,13 +201,15 @@ def _is_allocation_failure(error: RuntimeError) -> bool:
 _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # Unix, Windows, MPS
 
 
-def _too_large(needed: int, free: int, height: int, width: int, verb: str) -> str:
+def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, machine: Machine, verb: str) -> str:
+    """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
-    fits = int(size * (SHARE_OF_FREE_MEMORY * free / needed) ** 0.5) // 16 * 16
-    return (
-        f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: "
-        f"use --size {max(fits, 16)} or close other programs"
-    )
+    tile = min(height * width, (SMALLEST_CORE + 2 * halo_of(encoder, layers)) ** 2) * bytes_per_pixel(encoder, layers)
+    needed = tile + BYTES_OF_A_PICTURE * height * width
+    free = min(working_memory(machine), needed * 3 / 4)  # where memory ran out, what was free was not enough
+    fits = int(size * max(0.0, (free - tile) / (BYTES_OF_A_PICTURE * height * width)) ** 0.5) // 16 * 16
+    remedy = "close other programs" if machine.memory is None else "allow more with --memory"
+    return f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: use --size {max(fits, 16)} or {remedy}"
 
 
 def _amount(count: float) -> str:

@@ -23,6 +23,8 @@ from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
+MOST_NAMES = 4
+"""In the default name of a result."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,12 @@ class Output:
 
 
 def default_path(inputs: Iterable[Path]) -> Path:
-    """A name made of the inputs' names, beside the first of them."""
+    """A name made of the inputs' names, of the first few of many, beside the first of them."""
     paths = list(inputs)
-    return paths[0].with_name("-".join(one.stem for one in paths) + ".png")
+    words = [one.stem for one in paths[:MOST_NAMES]]
+    if len(paths) > MOST_NAMES:
+        words.append(f"and-{len(paths) - MOST_NAMES}")
+    return paths[0].with_name("-".join(words) + ".png")
 
 
 def perform(running: Running, output: Output, console: Console) -> Result:

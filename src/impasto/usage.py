@@ -35,22 +35,15 @@ def explain(error: CycloptsError) -> str:
     return " ".join(str(error).split())
 
 
-def pictures_taken(method: str, given: int) -> str:
-    """`transfer takes one content and one style picture, 3 were given`."""
-    roles = " and ".join(f"one {role}" for role in METHODS[method].inputs)
-    count = "none was" if given == 0 else f"{given} {'was' if given == 1 else 'were'}"
-    return f"{method} takes {roles} picture, {count} given"
-
-
 def _missing(name: str, keyword: str | None, command: str) -> str:
     if name.startswith("-"):
         return f"{keyword or name}: needs a value; see impasto {command} --help"
     if command in METHODS:
-        return pictures_taken(command, METHODS[command].inputs.index(name.lower()))
+        return METHODS[command].takes(METHODS[command].inputs.index(name.lower()))
     return f"{command} takes one {name.lower()}, none was given"
 
 
 def _too_many(words: list[str], command: str) -> str:
     if command in METHODS:
-        return pictures_taken(command, len(METHODS[command].inputs) + len(words))
+        return METHODS[command].takes(len(METHODS[command].inputs) + len(words))
     return f"{', '.join(words)}: too many for {command}; see impasto {command} --help"

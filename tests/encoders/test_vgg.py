@@ -194,17 +194,17 @@ def test_normalised_activations_have_mean_one_and_only_a_factor_a_channel() -> N
 
 
 def test_a_readout_is_a_map_of_its_layer_that_the_trunk_does_not_see() -> None:
-    encoder = trunk(replace(SLIM, readouts=("relu2_1", "relu3_4")))
+    encoder = trunk(replace(SLIM, readouts={"relu2_1": 4, "relu3_4": 9}))
     x = picture()
     read, plain = encoder(x, encoder.layers), encoder.without_readouts()(x, encoder.layers)
     for layer in encoder.layers:
-        expected = encoder.readouts[layer](plain[layer]) if layer in {"relu2_1", "relu3_4"} else plain[layer]
+        expected = F.relu(encoder.readouts[layer](plain[layer])) if layer in {"relu2_1", "relu3_4"} else plain[layer]
         torch.testing.assert_close(read[layer], expected)
     assert encoder.with_padding("zeros").readouts["relu2_1"] is encoder.readouts["relu2_1"]
 
 
 def test_readouts_stay_the_same_when_activations_are_normalised() -> None:
-    encoder = trunk(replace(SLIM, readouts=("relu2_2",)))
+    encoder = trunk(replace(SLIM, readouts={"relu2_2": 4}))
     x = picture(64, 64)
     before = encoder(x, ["relu2_2"])["relu2_2"]
     normalise_activations(encoder, measure_mean_activations(encoder, [x]))

@@ -99,17 +99,17 @@ def test_what_is_saved_is_what_is_loaded(tiny_file: Path) -> None:
 
 
 def test_readouts_are_saved_and_loaded(tmp_path: Path) -> None:
-    saved = VGG(replace(TINY, readouts=("relu1_2", "relu2_1")))
+    saved = VGG(replace(TINY, readouts={"relu1_2": 4, "relu2_1": 9}))
     save_encoder(saved, tmp_path / "x.safetensors", dtype=torch.float32)
     encoder = load_encoder(tmp_path / "x.safetensors")
     assert encoder.configuration == saved.configuration
     x = torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(encoder(x, encoder.layers), saved(x, saved.layers))
-    assert load_file(tmp_path / "x.safetensors")["readout2_1.weight"].shape == (6, 6, 1, 1)
+    assert load_file(tmp_path / "x.safetensors")["readout2_1.weight"].shape == (9, 6, 1, 1)
 
 
 def test_a_missing_readout_is_named(tmp_path: Path) -> None:
-    header = replace(TINY, readouts=("relu2_1",)).to_json()
+    header = replace(TINY, readouts={"relu2_1": 9}).to_json()
     with pytest.raises(WeightsError, match=r"x.safetensors: readout2_1.weight is missing$"):
         load_encoder(write(tmp_path / "x.safetensors", header))
 
@@ -186,9 +186,11 @@ def test_a_file_without_the_header_says_which(tmp_path: Path) -> None:
         {"padding": "mirror"},
         {"pooling": None},
         {"name": 7},
-        {"readouts": ["relu9_1"]},
+        {"readouts": {"relu9_1": 4}},
+        {"readouts": {"relu1_1": 0}},
+        {"readouts": {"relu1_1": "4"}},
+        {"readouts": ["relu1_1"]},
         {"readouts": "relu1_1"},
-        {"readouts": [7]},
     ],
 )
 def test_an_impossible_configuration_is_named(tmp_path: Path, change: dict[str, object]) -> None:
@@ -265,7 +267,7 @@ def test_the_checksum_is_of_the_weights_alone(tiny_file: Path) -> None:
     changed = tiny_encoder()
     changed.convolution("relu2_2").bias.data[-1] += 1e-3  # type: ignore[union-attr]
     assert weights_checksum(changed) != digest.hexdigest()
-    read = VGG(replace(TINY, readouts=("relu2_1",)))
+    read = VGG(replace(TINY, readouts={"relu2_1": 9}))
     before = weights_checksum(read)
     read.readouts["relu2_1"].bias.data[0] += 1e-3  # type: ignore[union-attr, operator, index]
     assert weights_checksum(read) != before

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from impasto.losses import GramLoss
+from impasto.losses import GramLoss, moments
 from impasto.losses.gram import gram
 
 PICTURE = torch.zeros(1, 3, 8, 8)
@@ -84,33 +84,35 @@ def test_gram_is_summed_in_float32_even_from_bfloat16() -> None:
 
 
 def test_style_of_the_style_itself_is_0_and_of_nothing_1() -> None:
-    loss = GramLoss({"relu1_1": features(0)}, ONE)
+    loss = GramLoss(moments({"relu1_1": features(0)}), ONE)
     assert loss({"relu1_1": features(0)}, PICTURE) == 0
     assert loss({"relu1_1": torch.zeros(1, 5, 6, 8)}, PICTURE) == pytest.approx(1)
 
 
 def test_style_loss_of_a_known_example() -> None:
     style, picture = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1), torch.tensor([0.0, 2.0]).view(1, 2, 1, 1)
-    assert GramLoss({"relu1_1": style}, ONE)({"relu1_1": picture}, PICTURE) == pytest.approx(1 + 16)
+    assert GramLoss(moments({"relu1_1": style}), ONE)({"relu1_1": picture}, PICTURE) == pytest.approx(1 + 16)
 
 
 @pytest.mark.parametrize("factor", [1e-2, 30.0])
 def test_style_loss_does_not_depend_on_the_size_of_activations(factor: float) -> None:
-    plain = GramLoss({"relu1_1": features(0)}, ONE)({"relu1_1": features(1)}, PICTURE)
-    scaled = GramLoss({"relu1_1": factor * features(0)}, ONE)({"relu1_1": factor * features(1)}, PICTURE)
+    plain = GramLoss(moments({"relu1_1": features(0)}), ONE)({"relu1_1": features(1)}, PICTURE)
+    scaled = GramLoss(moments({"relu1_1": factor * features(0)}), ONE)({"relu1_1": factor * features(1)}, PICTURE)
     assert scaled == pytest.approx(float(plain), rel=1e-5)
 
 
 def test_style_loss_does_not_depend_on_the_size_of_either_picture() -> None:
-    plain = GramLoss({"relu1_1": features(0)}, ONE)({"relu1_1": features(1)}, PICTURE)
+    plain = GramLoss(moments({"relu1_1": features(0)}), ONE)({"relu1_1": features(1)}, PICTURE)
     style, picture = features(0).repeat(1, 1, 2, 3), features(1).repeat(1, 1, 4, 1)
-    assert GramLoss({"relu1_1": style}, ONE)({"relu1_1": picture}, PICTURE) == pytest.approx(float(plain), rel=1e-5)
+    assert GramLoss(moments({"relu1_1": style}), ONE)({"relu1_1": picture}, PICTURE) == pytest.approx(
+        float(plain), rel=1e-5
+    )
 
 
 def test_layers_are_averaged_with_weights_of_sum_1_and_those_of_weight_0_not_read() -> None:
     style, picture = ({"a": features(s), "b": features(s + 1, channels=7)} for s in (0, 2))
-    loss = GramLoss(style, {"a": 2.0, "b": 6.0, "relu9_9": 0.0})
-    parts = [float(GramLoss(style, {layer: 1.0})(picture, PICTURE)) for layer in ("a", "b")]
+    loss = GramLoss(moments(style), {"a": 2.0, "b": 6.0, "relu9_9": 0.0})
+    parts = [float(GramLoss(moments(style), {layer: 1.0})(picture, PICTURE)) for layer in ("a", "b")]
     assert loss.layers == ("a", "b")
     assert loss(picture, PICTURE) == pytest.approx(0.25 * parts[0] + 0.75 * parts[1])
 
@@ -118,8 +120,8 @@ def test_layers_are_averaged_with_weights_of_sum_1_and_those_of_weight_0_not_rea
 def test_hidden_positions_of_style_and_picture_do_not_count() -> None:
     style_where, where = torch.zeros(1, 1, 6, 8), torch.zeros(1, 1, 6, 8)
     style_where[..., :3], where[..., 5:] = 1, 1
-    masked = GramLoss({"relu1_1": features(0)}, ONE, {"relu1_1": style_where}, {"relu1_1": where})
-    cut = GramLoss({"relu1_1": features(0)[..., :3]}, ONE)
+    masked = GramLoss(moments({"relu1_1": features(0)}, where={"relu1_1": style_where}), ONE, {"relu1_1": where})
+    cut = GramLoss(moments({"relu1_1": features(0)[..., :3]}), ONE)
     picture = features(1).requires_grad_()
     loss = masked({"relu1_1": picture}, PICTURE)
     assert loss.item() == pytest.approx(cut({"relu1_1": features(1)[..., 5:]}, PICTURE).item(), rel=1e-5)

@@ -78,7 +78,7 @@ def test_numbers_may_come_as_words() -> None:
     "layers", ["relu1_1,relu2_1:0.5", " relu1_1 , relu2_1 : 0.5 ", ["relu1_1", "relu2_1:0.5"], ("relu1_1,relu2_1:0.5",)]
 )
 def test_layers_may_be_words(layers: Any) -> None:
-    assert TransferSettings.of(style_layers=layers).style_weights == {"relu1_1": 1.0, "relu2_1": 0.5}
+    assert TransferSettings.of(style_layers=layers).style_layer_weights == {"relu1_1": 1.0, "relu2_1": 0.5}
 
 
 def test_layers_may_be_a_mapping() -> None:
@@ -86,9 +86,9 @@ def test_layers_may_be_a_mapping() -> None:
 
 
 def test_the_style_loss_chooses_the_layers_unless_they_are_given() -> None:
-    assert TransferSettings().style_weights == GRAM_LAYERS
-    assert TransferSettings(style_loss="wasserstein").style_weights == WASSERSTEIN_LAYERS
-    assert TransferSettings.of(style_loss="wasserstein", style_layers="relu1_1").style_weights == {"relu1_1": 1.0}
+    assert TransferSettings(style_loss="gram").style_layer_weights == GRAM_LAYERS
+    assert TransferSettings().style_layer_weights == WASSERSTEIN_LAYERS
+    assert TransferSettings.of(style_loss="wasserstein", style_layers="relu1_1").style_layer_weights == {"relu1_1": 1.0}
 
 
 def test_a_start_that_is_no_word_is_the_path_of_a_picture() -> None:
@@ -203,3 +203,14 @@ def test_strengths_that_are_all_0_are_refused() -> None:
 def test_a_value_of_a_thousand_words_is_cut_short() -> None:
     assert len(refused(size="9" * 5000)) < 250
     assert len(refused(style_layers="relu1_1:" + "x" * 5000)) < 300
+
+
+def test_shares_are_read_from_words_and_numbers() -> None:
+    assert TransferSettings.of(style_weights="0.3, 0.7").style_weights == (0.3, 0.7)
+    assert TransferSettings.of(style_weights=[1, 2]).style_weights == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("given", ["", "a,b", "1,,2", "-1,2", "0,0", [], "nan,1"])
+def test_shares_that_are_none_are_one_sentence(given: object) -> None:
+    with pytest.raises(UsageError, match=r"^style_weights: "):
+        TransferSettings.of(style_weights=given)

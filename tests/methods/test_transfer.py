@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from impasto.errors import UsageError
-from impasto.losses.base import Features
+from impasto.losses import Features, GramLoss
 from impasto.machine import Machine
 from impasto.methods import transfer as module
-from impasto.methods.transfer import TransferSettings, transfer
+from impasto.methods.transfer import STYLE, TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize
+from impasto.synthesis import Objective
 
 CPU = Machine(torch.device("cpu"), bfloat16=False)
 SHALLOW = {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
@@ -50,10 +51,10 @@ def work(lively_path: Path) -> Callable[..., Work]:
     """`transfer` with the tiny encoder, one scale of 64 pixels and a few steps, unless told otherwise."""
 
     def begin(
-        content: Picture, style: Picture, *, start_picture: Picture | None = None, machine: Machine = CPU, **values: Any
+        content: Picture, *styles: Picture, start_picture: Picture | None = None, machine: Machine = CPU, **values: Any
     ) -> Work:
         fast = {"encoder": str(lively_path), "size": 64, "coarsest": 64, "steps": 4, "tolerance": 0.0}
-        return transfer(content, style, TransferSettings.of(**fast | values), machine, start_picture)
+        return transfer(content, styles, TransferSettings.of(**fast | values), machine, start_picture)
 
     return begin
 
@@ -104,7 +105,7 @@ def test_a_picture_in_its_own_style_stays_as_it_is(work: Begin, style_loss: str)
 
 def test_a_picture_in_its_own_gram_style_does_not_move_at_all(work: Begin) -> None:
     content = painted(48, 64)
-    synthesis = work(content, content, smoothness=0).synthesis
+    synthesis = work(content, content, smoothness=0, style_loss="gram").synthesis
     assert torch.equal(synthesis.run(), content.pixels)
     assert synthesis.history[-1].total == 0
 
@@ -280,10 +281,11 @@ def test_style_scale_1_is_equal_area_and_2_is_twice_the_sides(work: Begin) -> No
     """Where the style is compared in its own size, it has its own style, to the last bit."""
     for scale, height, width in ((1.0, 32, 128), (2.0, 128, 128), (0.5, 32, 32)):
         style = painted(height, width, seed=1)
-        begun = work(painted(64, 64), style, style_scale=scale, content_strength=0)
+        options = {"content_strength": 0, "style_loss": "gram"}
+        begun = work(painted(64, 64), style, style_scale=scale, **options)
         objective = begun.synthesis.objective_at(begun.synthesis.scale)
         assert objective(style.pixels)[1]["style"] == 0
-        other = work(painted(64, 64), style, style_scale=1.5 * scale, content_strength=0)
+        other = work(painted(64, 64), style, style_scale=1.5 * scale, **options)
         assert other.synthesis.objective_at(begun.synthesis.scale)(style.pixels)[1]["style"] > 1e-6
 
 
@@ -294,7 +296,7 @@ def test_average_pooling_gives_another_picture(paint: Paint) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("style_strength", 30), ("content_strength", 30), ("smoothness", 30), ("style_loss", "wasserstein")],
+    [("style_strength", 30), ("content_strength", 30), ("smoothness", 30), ("style_loss", "gram")],
 )
 def test_each_choice_of_losses_acts(paint: Paint, name: str, value: Any) -> None:
     pictures = [paint(painted(48, 64), painted(64, 64, seed=1), **values).pixels for values in ({}, {name: value})]
@@ -305,8 +307,9 @@ def test_a_strength_pulls_its_own_loss_down(work: Begin) -> None:
     for term in ("content", "style"):
         ends = []
         for strength in (0.1, 10.0):
-            options = {f"{term}_strength": strength, "steps": 30, "start": "gray", "average": 0.5, "smoothness": 0}
-            synthesis = work(painted(48, 64), painted(64, 64, seed=1), **options).synthesis
+            options = {f"{term}_strength": strength, "steps": 30, "average": 0.5, "smoothness": 0}
+            begun = work(painted(48, 64), painted(64, 64, seed=1), **options, start="gray", style_loss="gram")
+            synthesis = begun.synthesis
             synthesis.run()
             ends.append(synthesis.history[-1].losses[term])
         assert ends[1] < ends[0]
@@ -381,3 +384,114 @@ def test_bfloat16_on_cuda_gives_about_the_same_picture(paint: Paint) -> None:
     machines = (Machine.choose("cuda", "float32"), Machine.choose("cuda", "bfloat16"))
     fine, coarse = (paint(painted(48, 64), painted(64, 64, seed=1), machine=machine) for machine in machines)
     assert (fine.pixels - coarse.pixels).abs().mean() < 0.03
+
+
+# Tiles
+
+TILED = Machine(torch.device("cpu"), bfloat16=False, memory=1)
+
+
+@pytest.fixture
+def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a budget works in tiles with cores of 32 pixels, whatever the budget."""
+    monkeypatch.setattr(module, "core_side", lambda *sizes: 32 if sizes[-1].memory else None)
+
+
+@pytest.mark.usefixtures("in_tiles")
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_a_picture_made_in_tiles_is_the_same(paint: Paint, style_loss: str) -> None:
+    inputs = soft(0, 150, 200), soft(1, 120, 90, alpha=half_hidden(120, 90))
+    settings = {"size": 200, "coarsest": 100, "style_loss": style_loss, "steps": 6}
+    whole = paint(*inputs, **settings)
+    tiled = paint(*inputs, machine=TILED, **settings)
+    assert (tiled.pixels - whole.pixels).abs().mean() < 1e-3  # rounding; Adam enlarges tiny gradients
+    assert not torch.equal(whole.pixels, inputs[0].pixels)
+
+
+@pytest.mark.usefixtures("in_tiles")
+def test_targets_made_in_tiles_are_the_same(work: Begin) -> None:
+    inputs = soft(0, 150, 200, alpha=half_hidden(150, 200)), soft(1, 150, 200, alpha=half_hidden(150, 200)), soft(2)
+    at = soft(5, 150, 200).pixels
+    whole, tiled = (objective_of(work(*inputs, size=200, coarsest=200, machine=one)) for one in (CPU, TILED))
+    assert (whole.tile, tiled.tile) == (None, 32)
+    for name, loss in whole(at)[1].items():
+        assert float(tiled(at)[1][name]) == pytest.approx(float(loss), rel=1e-4)
+
+
+# Several styles
+
+
+def soft(seed: int, height: int = 64, width: int = 96, **fields: Any) -> Picture:
+    return painted(height, width, seed, **fields)
+
+
+def style_target(begun: Work, layer: str = "relu2_1") -> Tensor:
+    loss = next(term.loss for term in objective_of(begun).terms if term.name == "style")
+    assert isinstance(loss, GramLoss)
+    return loss._target[layer]
+
+
+def objective_of(begun: Work) -> Objective:
+    return begun.synthesis.objective_at(begun.synthesis.scale)
+
+
+def style_loss_of(begun: Work, picture: Tensor) -> float:
+    return float(objective_of(begun)(picture)[1]["style"])
+
+
+def test_the_target_of_two_styles_is_the_mean_of_theirs(work: Begin) -> None:
+    one, two = (style_target(work(soft(0), soft(seed), style_loss="gram")) for seed in (1, 2))
+    equal = work(soft(0), soft(1), soft(2), style_loss="gram")
+    torch.testing.assert_close(style_target(equal), (one + two) / 2)
+    weighted = work(soft(0), soft(1), soft(2), style_loss="gram", style_weights=(0.3, 0.9))
+    torch.testing.assert_close(style_target(weighted), 0.25 * one + 0.75 * two)
+
+
+def test_losses_of_two_styles_are_averaged(work: Begin) -> None:
+    at = soft(5, 43, 64).pixels
+    one, two = (style_loss_of(work(soft(0), soft(seed)), at) for seed in (1, 2))
+    mixed = style_loss_of(work(soft(0), soft(1), soft(2), mix="losses", style_weights=(1, 3)), at)
+    assert mixed == pytest.approx(0.25 * one + 0.75 * two, rel=1e-5)
+
+
+@pytest.mark.parametrize("mix", ["targets", "losses"])
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_the_same_style_several_times_is_as_strong_as_once(work: Begin, mix: str, style_loss: str) -> None:
+    """Elsewhere k styles have the k-th part of the strength."""
+    at = soft(5, 43, 64).pixels
+    once = style_loss_of(work(soft(0), soft(1), style_loss=style_loss), at)
+    thrice = work(soft(0), *[soft(1)] * 3, style_loss=style_loss, mix=mix)
+    assert style_loss_of(thrice, at) == pytest.approx(once, rel=1e-3)
+    (strength,) = (term.strength for term in objective_of(thrice).terms if term.name == "style")
+    assert strength == STYLE[style_loss]
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 2, 3)])
+def test_a_wrong_number_of_weights_names_both_counts(work: Begin, weights: tuple[float, ...]) -> None:
+    """Elsewhere one weight given for several styles drops styles without a word."""
+    noun = "1 weight" if len(weights) == 1 else "3 weights"
+    with pytest.raises(UsageError, match=f"^style_weights: {noun} for 2 styles: give one for each$"):
+        work(soft(0), soft(1), soft(2), style_weights=weights)
+
+
+def test_a_style_of_weight_0_has_no_influence(paint: Paint) -> None:
+    with_it = paint(soft(0), soft(1), soft(2), style_weights=(1, 0))
+    assert torch.equal(with_it.pixels, paint(soft(0), soft(1)).pixels)
+
+
+def test_styles_may_differ_in_size_and_have_holes(paint: Paint) -> None:
+    painted = paint(soft(0), soft(1, 90, 40), soft(2, 64, 96, alpha=half_hidden()))
+    assert painted.pixels.isfinite().all()
+
+
+def test_more_styles_are_one_pass_of_the_encoder(work: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = work(soft(0), soft(1), soft(2), mix="losses")
+    objective, passes = objective_of(begun), []
+
+    def encoder(picture: Tensor, layers: list[str]) -> dict[str, Tensor]:
+        passes.append(layers)
+        return begun.encoder(picture, layers)
+
+    monkeypatch.setattr(objective, "encoder", encoder)
+    objective(soft(5, 43, 64).pixels)
+    assert len(passes) == 1

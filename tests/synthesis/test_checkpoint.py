@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto.encoders.vgg import VGG
 from impasto.errors import PictureError
-from impasto.losses import GramLoss, Smoothness
+from impasto.losses import GramLoss, Smoothness, moments
 from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term
 from impasto.synthesis.checkpoint import KEY, load_checkpoint, save_checkpoint
 
@@ -31,7 +31,7 @@ def random_picture(height: int, width: int, seed: int) -> Tensor:
 def begin(lively_encoder: VGG) -> Callable[..., Synthesis]:
     def build(**options: float) -> Synthesis:
         layers = {"relu1_1": 1.0, "relu2_1": 1.0}
-        style = GramLoss(lively_encoder(random_picture(32, 32, 1), layers), layers)
+        style = GramLoss(moments(lively_encoder(random_picture(32, 32, 1), layers)), layers)
         terms = [Term("style", style, 1.0), Term("smoothness", Smoothness(), 0.3)]
         return Synthesis(
             SCHEDULE,

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
-from impasto.losses import ContentLoss, Features, GramLoss, Smoothness
+from impasto.losses import ContentLoss, Features, GramLoss, Smoothness, moments
 from impasto.losses.smoothness import smoothness
 from impasto.synthesis import Objective, Term
 from impasto.synthesis.objective import encode
@@ -48,7 +48,7 @@ def terms_of(encoder: VGG) -> list[Term]:
     target = encoder(picture(1), ["relu1_1", "relu2_1", "relu4_2"])
     return [
         Term("content", ContentLoss(target, {"relu4_2": 1}), 1.5),
-        Term("style", GramLoss(target, {"relu1_1": 1, "relu2_1": 2}), 20),
+        Term("style", GramLoss(moments(target), {"relu1_1": 1, "relu2_1": 2}), 20),
         Term("smoothness", Smoothness(), 3),
     ]
 

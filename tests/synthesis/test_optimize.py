@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from impasto.encoders.vgg import VGG
 from impasto.errors import ImpastoError
-from impasto.losses import Features, GramLoss, Loss, Smoothness
+from impasto.losses import Features, GramLoss, Loss, Smoothness, moments
 from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term
 from impasto.synthesis.optimize import Settled
 
@@ -82,7 +82,7 @@ def style_of(lively_encoder: VGG) -> Callable[..., Synthesis]:
 
     def build(schedule: tuple[Scale, ...] = SCHEDULE, **options: float) -> Synthesis:
         layers = {"relu1_1": 1.0, "relu2_1": 1.0}
-        style = GramLoss(lively_encoder(random_picture(32, 32, seed=1), layers), layers)
+        style = GramLoss(moments(lively_encoder(random_picture(32, 32, seed=1), layers)), layers)
         terms = [Term("style", style, 1.0), Term("smoothness", Smoothness(), 0.3)]
 
         def start(scale: Scale) -> Tensor:

@@ -103,8 +103,9 @@ def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
         channels = place.channels
         if layer in configuration.readouts:
             name = layer.replace("relu", "readout")
-            shapes[f"{name}.weight"] = (channels, channels, 1, 1)
-            shapes[f"{name}.bias"] = (channels,)
+            width = configuration.readouts[layer]
+            shapes[f"{name}.weight"] = (width, channels, 1, 1)
+            shapes[f"{name}.bias"] = (width,)
     return shapes
 
 
@@ -135,7 +136,7 @@ def _first_fault(c: Configuration) -> str | None:
         "channel_order": c.channel_order in ("RGB", "BGR"),
         "padding": c.padding in get_args(Padding),
         "pooling": c.pooling in get_args(Pooling),
-        "readouts": c.readouts == () or _layers_of(c),
+        "readouts": isinstance(c.readouts, dict) and (c.readouts == {} or _widths_by_layer(c)),
     }
     return next((f"{field} ({getattr(c, field)!r})" for field, good in sound.items() if not good), None)
 
@@ -144,8 +145,8 @@ def _counts(values: object) -> bool:
     return isinstance(values, tuple) and bool(values) and all(type(v) is int and 0 < v <= 1 << 16 for v in values)
 
 
-def _layers_of(c: Configuration) -> bool:
-    return isinstance(c.readouts, tuple) and _counts(c.convolutions) and set(c.readouts) <= set(c.layers)
+def _widths_by_layer(c: Configuration) -> bool:
+    return _counts(tuple(c.readouts.values())) and _counts(c.convolutions) and set(c.readouts) <= set(c.layers)
 
 
 def _three_numbers(values: object) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from impasto.encoders.frugal import convolve, rectified_max_pool
 from impasto.errors import UsageError, near_match
 
 Padding = Literal["replicate", "reflect", "zeros", "circular", "none"]
@@ -32,8 +33,8 @@ class Configuration:
 
     `widths` are channels per block, `convolutions` convolutions per block. Pictures (RGB, 0..1) are
     put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
-    `readouts` are layers that are read through a 1x1 convolution of their own: a distilled trunk learns it so that
-    distances between its features are distances between its teacher's.
+    `readouts` are layers that are read through a rectified 1x1 convolution of their own, and its channels: with it a
+    distilled trunk predicts its teacher's features, of which there are more than its own.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Configuration:
     channel_order: Literal["RGB", "BGR"] = "RGB"
     padding: Padding = "replicate"
     pooling: Pooling = "max"
-    readouts: tuple[str, ...] = ()
+    readouts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -75,18 +76,20 @@ class LayerGeometry:
     """Pixels of the picture between neighbouring positions."""
     receptive_field: int
     """Side, in pixels, of the square that one position sees."""
+    pooled: bool
+    """Whether it is the last of its block, so that a pooling comes next."""
 
 
 def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
     """Channels, stride and receptive field of every layer."""
     geometry = {}
-    field, stride = 1, 1
+    receptive, stride = 1, 1
     for block, (width, count) in enumerate(zip(configuration.widths, configuration.convolutions, strict=True), 1):
         if block > 1:  # a 2x2 pooling sees one more position, then positions lie twice as far apart
-            field, stride = field + stride, stride * 2
+            receptive, stride = receptive + stride, stride * 2
         for i in range(1, count + 1):
-            field += 2 * stride
-            geometry[f"relu{block}_{i}"] = LayerGeometry(width, stride, field)
+            receptive += 2 * stride
+            geometry[f"relu{block}_{i}"] = LayerGeometry(width, stride, receptive, i == count)
     return geometry
 
 
@@ -107,9 +110,8 @@ class VGG(nn.Module):
             self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
             channels = place.channels
         self.readouts = nn.ModuleDict()
-        for layer in configuration.readouts:
-            channels = self.geometry[layer].channels
-            self.readouts[layer] = nn.Conv2d(channels, channels, 1)
+        for layer, width in configuration.readouts.items():
+            self.readouts[layer] = nn.Conv2d(self.geometry[layer].channels, width, 1)
         self.register_buffer("mean", torch.tensor(configuration.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(configuration.std).view(3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -133,14 +135,16 @@ class VGG(nn.Module):
         if not wanted:
             return features
         x = self._normalise(picture)
-        for layer in self.geometry:
-            if layer.endswith("_1") and layer != "relu1_1":
-                x = self._pool(x)
-            x = F.relu(self._convolve(x, layer), inplace=True)
+        for layer, place in self.geometry.items():
+            x = self._convolve(x, layer)
+            if layer in wanted or not place.pooled or self.configuration.pooling == "average":
+                x = F.relu(x, inplace=True)
             if layer in wanted:
-                features[layer] = self.readouts[layer](x) if layer in self.readouts else x
+                features[layer] = self._read(x, layer) if layer in self.readouts else x
                 if len(features) == len(wanted):
                     break
+            if place.pooled:
+                x = self._pool(x)
         return features
 
     def convolution(self, layer: str) -> nn.Conv2d:
@@ -180,7 +184,7 @@ class VGG(nn.Module):
 
     def without_readouts(self) -> VGG:
         """The same weights, every layer as it is (shared, not copied)."""
-        return self._varied(replace(self.configuration, readouts=()))
+        return self._varied(replace(self.configuration, readouts={}))
 
     def _varied(self, configuration: Configuration) -> VGG:
         twin = VGG.__new__(VGG)
@@ -201,16 +205,15 @@ class VGG(nn.Module):
     def _pool(self, x: Tensor) -> Tensor:
         if self.configuration.pooling == "average":
             return F.avg_pool2d(x, 2) * 2  # so that activations keep their size
-        return F.max_pool2d(x, 2)
+        return rectified_max_pool(x)
 
     def _convolve(self, x: Tensor, layer: str) -> Tensor:
         convolution = self.convolution(layer)
-        padding = self.configuration.padding
-        if padding == "zeros":
-            return F.conv2d(x, convolution.weight, convolution.bias, padding=1)
-        if padding != "none":
-            x = F.pad(x, (1, 1, 1, 1), mode=padding)
-        return F.conv2d(x, convolution.weight, convolution.bias)
+        return convolve(x, convolution.weight, convolution.bias, self.configuration.padding)
+
+    def _read(self, x: Tensor, layer: str) -> Tensor:
+        readout = cast(nn.Conv2d, self.readouts[layer])
+        return F.relu(convolve(x, readout.weight, readout.bias, "none"), inplace=True)
 
 
 def _convolution_name(layer: str) -> str:

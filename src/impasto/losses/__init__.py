@@ -1,8 +1,10 @@
 """Losses: each knows its target and says how far a picture's features are from it, as a relative error."""
 
-from impasto.losses.base import Features, Loss, Weights, normalised_weights
+from impasto.losses.base import Features, Loss, SumLoss, Sums, Weights, normalised_weights
 from impasto.losses.content import ContentLoss
 from impasto.losses.gram import GramLoss
+from impasto.losses.mixed import MixedLoss
+from impasto.losses.moments import Moments, mixture, moments, moments_of_parts
 from impasto.losses.smoothness import Smoothness
 from impasto.losses.wasserstein import WassersteinLoss
 
@@ -11,8 +13,15 @@ __all__ = [
     "Features",
     "GramLoss",
     "Loss",
+    "MixedLoss",
+    "Moments",
     "Smoothness",
+    "SumLoss",
+    "Sums",
     "WassersteinLoss",
     "Weights",
+    "mixture",
+    "moments",
+    "moments_of_parts",
     "normalised_weights",
 ]

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from impasto.losses.base import Features, Weights, normalised_weights
+from impasto.encoders.tiling import Tile
+from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
 from impasto.losses.content import relative_error
+from impasto.losses.moments import Moments, as_rows, sum_of_products, total_weight
 
 
-class GramLoss:
+class GramLoss(SumLoss):
     """Mean over layers of ‖G − A‖² / ‖A‖², G the Gram matrix of the picture and A that of the style.
 
     0 when all Gram matrices agree, 1 for a picture without features. Differs from Gatys et al., who divide by
@@ -18,25 +20,27 @@ class GramLoss:
     """
 
     def __init__(
-        self,
-        style: Features,
-        layer_weights: Mapping[str, float],
-        style_where: Weights | None = None,
-        where: Weights | None = None,
+        self, style: Mapping[str, Moments], layer_weights: Mapping[str, float], where: Weights | None = None
     ) -> None:
         self.layer_weights = normalised_weights(layer_weights)
         self.layers = tuple(self.layer_weights)
-        self._target = {
-            layer: gram(style[layer].detach(), style_where[layer] if style_where else None) for layer in self.layers
-        }
-        self._where = {layer: where[layer] if where else None for layer in self.layers}
+        self._target = {layer: style[layer].second.detach() for layer in self.layers}
+        self._where = where
+        self.count = 2 * len(self.layers)
 
-    def __call__(self, features: Features, picture: Tensor) -> Tensor:
-        losses = [
-            weight * relative_error(gram(features[layer], self._where[layer]), self._target[layer])
-            for layer, weight in self.layer_weights.items()
-        ]
-        return sum(losses[1:], start=losses[0])
+    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
+        found: list[Tensor] = []
+        for layer in self.layers:
+            rows = as_rows(features[layer])
+            weights = None if self._where is None else as_rows(cut(self._where[layer], layer, tile))
+            found += [sum_of_products(rows, weights), total_weight(rows, weights)]
+        return tuple(found)
+
+    def of_sums(self, sums: Sums) -> Tensor:
+        pairs = zip(self._target.values(), sums[::2], sums[1::2], strict=True)
+        return weighted_sum(
+            self.layer_weights, (relative_error(total / count[..., None], target) for target, total, count in pairs)
+        )
 
 
 def gram(features: Tensor, where: Tensor | None = None) -> Tensor:
@@ -44,13 +48,5 @@ def gram(features: Tensor, where: Tensor | None = None) -> Tensor:
 
     With `where` `(B, 1, H, W)` the weighted mean, so that it does not depend on how many positions count.
     """
-    rows = as_rows(features)
-    if where is None:
-        return rows.transpose(1, 2) @ rows / rows.shape[1]
-    weights = as_rows(where)
-    return rows.transpose(1, 2) @ (rows * weights) / weights.sum(1, keepdim=True).clamp(min=1e-12)
-
-
-def as_rows(features: Tensor) -> Tensor:
-    """`(B, C, H, W)` as float32 `(B, H·W, C)`; free of copies for channels_last features."""
-    return features.float().permute(0, 2, 3, 1).flatten(1, 2)
+    rows, weights = as_rows(features), None if where is None else as_rows(where)
+    return sum_of_products(rows, weights) / total_weight(rows, weights)[..., None]

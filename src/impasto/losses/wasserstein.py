@@ -11,78 +11,72 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from impasto.losses.base import Features, Weights, normalised_weights
-from impasto.losses.gram import as_rows
+from impasto.encoders.tiling import Tile
+from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
+from impasto.losses.moments import Moments, as_rows, sum_of, sum_of_products, total_weight
 
 RIDGE = 1e-4
 """Added to the diagonals of covariances, relative to the target's mean variance, so that roots have gradients."""
 
 
-class WassersteinLoss:
+class WassersteinLoss(SumLoss):
     """Mean over layers of W₂²(N(μ, Σ), N(μ_s, Σ_s)) / (‖μ_s‖² + tr Σ_s).
 
     0 when means and covariances agree, 1 for a picture without features (up to the small ridge).
     """
 
     def __init__(
-        self,
-        style: Features,
-        layer_weights: Mapping[str, float],
-        style_where: Weights | None = None,
-        where: Weights | None = None,
+        self, style: Mapping[str, Moments], layer_weights: Mapping[str, float], where: Weights | None = None
     ) -> None:
         self.layer_weights = normalised_weights(layer_weights)
         self.layers = tuple(self.layer_weights)
-        self._where = {layer: where[layer] if where else None for layer in self.layers}
-        self._target = {
-            layer: GaussianTarget(*moments(style[layer].detach(), style_where[layer] if style_where else None))
-            for layer in self.layers
-        }
+        self._target = {layer: GaussianTarget(style[layer]) for layer in self.layers}
+        self._where = where
+        self.count = 3 * len(self.layers)
 
-    def __call__(self, features: Features, picture: Tensor) -> Tensor:
-        losses = [
-            weight * self._target[layer].relative_distance(*moments(features[layer], self._where[layer]))
-            for layer, weight in self.layer_weights.items()
-        ]
-        return sum(losses[1:], start=losses[0])
+    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
+        found: list[Tensor] = []
+        for layer in self.layers:
+            rows = as_rows(features[layer])
+            weights = None if self._where is None else as_rows(cut(self._where[layer], layer, tile))
+            found += [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
+        return tuple(found)
+
+    def of_sums(self, sums: Sums) -> Tensor:
+        triples = zip(self._target.values(), sums[::3], sums[1::3], sums[2::3], strict=True)
+        return weighted_sum(
+            self.layer_weights,
+            (
+                target.relative_distance(Moments(first / count, second / count[..., None]))
+                for target, first, second, count in triples
+            ),
+        )
 
 
 class GaussianTarget:
     """A Gaussian to be approached: what does not change between steps is computed once."""
 
-    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
-        identity = torch.eye(covariance.shape[-1], device=mean.device)
+    def __init__(self, moments: Moments) -> None:
+        mean, covariance = moments.mean.detach(), moments.covariance.detach()
+        identity = torch.eye(covariance.shape[-1], device=mean.device, dtype=mean.dtype)
         self.mean = mean
         self.trace = _trace(covariance)
         self.second_moment = (mean.square().sum(-1) + self.trace).clamp(min=1e-12)
         self.ridge = RIDGE * (self.trace / covariance.shape[-1]).clamp(min=1e-12)[..., None, None] * identity
         self.root = square_root(covariance + self.ridge)
 
-    def relative_distance(self, mean: Tensor, covariance: Tensor) -> Tensor:
+    def relative_distance(self, moments: Moments) -> Tensor:
+        covariance = moments.covariance
         between = self.root @ (covariance + self.ridge) @ self.root
         ridge_trace = _trace(self.ridge)
         squared = (
-            (mean - self.mean).square().sum(-1)
+            (moments.mean - self.mean).square().sum(-1)
             + _trace(covariance)
             + self.trace
             + 2 * ridge_trace
             - 2 * trace_of_square_root(between)
         )
         return (squared / self.second_moment).mean()
-
-
-def moments(features: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean `(B, C)` and covariance `(B, C, C)` over positions, float32; weighted by `where` `(B, 1, H, W)`."""
-    rows = as_rows(features)
-    if where is None:
-        mean = rows.mean(1, keepdim=True)
-        centred = rows - mean
-        return mean.squeeze(1), centred.transpose(1, 2) @ centred / rows.shape[1]
-    weights = as_rows(where)
-    weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
-    mean = (rows * weights).sum(1, keepdim=True)
-    centred = rows - mean
-    return mean.squeeze(1), centred.transpose(1, 2) @ (centred * weights)
 
 
 def wasserstein2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -10,20 +11,50 @@ from typing import TYPE_CHECKING
 from impasto.errors import UsageError, near_match
 
 if TYPE_CHECKING:
+    from impasto.machine import Machine
     from impasto.methods.settings import Settings
     from impasto.methods.work import Work
+    from impasto.pictures.picture import Picture
 
 
 @dataclass(frozen=True)
 class Method:
     """A method by name. Its module `impasto.methods.<name>` holds the function of that name and its settings model.
 
-    `inputs` are the roles of the pictures that it needs, in the order in which people name them.
+    `inputs` are the roles of the pictures that it needs, in the order in which people name them. If `several`, there
+    may be more of the last one: `style`, `style2`, `style3` …, which the function takes as one list, `styles`.
     """
 
     name: str
     summary: str
     inputs: tuple[str, ...]
+    several: bool = False
+
+    def roles(self, count: int) -> tuple[str, ...]:
+        """The roles of so many pictures; raises `UsageError` if there are too few or too many."""
+        if count < len(self.inputs) or (count > len(self.inputs) and not self.several):
+            raise UsageError(self.takes(count))
+        more = range(2, count - len(self.inputs) + 2) if self.several else ()
+        return (*self.inputs, *(f"{self.inputs[-1]}{number}" for number in more))
+
+    def takes(self, given: int) -> str:
+        """`transfer takes one content and one style or more pictures, 1 was given`."""
+        roles = " and ".join(f"one {role}" for role in self.inputs)
+        count = "none was" if given == 0 else f"{given} {'was' if given == 1 else 'were'}"
+        return f"{self.name} takes {roles} {'or more pictures' if self.several else 'picture'}, {count} given"
+
+    def is_input(self, role: str) -> bool:
+        """Whether this is the role of an input, and not of a picture that the settings name."""
+        return role in self.inputs or (self.several and bool(re.fullmatch(rf"{self.inputs[-1]}([2-9]|[1-9]\d+)", role)))
+
+    def begin(self, pictures: Mapping[str, Picture], settings: Settings, machine: Machine) -> Work:
+        """Apply the method to pictures by role."""
+        if not self.several:
+            return self.function(**pictures, settings=settings, machine=machine)
+        last = self.inputs[-1]
+        alike = [picture for role, picture in pictures.items() if self.is_input(role) and role.startswith(last)]
+        others = {role: picture for role, picture in pictures.items() if not role.startswith(last)}
+        return self.function(**others, **{f"{last}s": alike}, settings=settings, machine=machine)
 
     @property
     def settings(self) -> type[Settings]:
@@ -41,7 +72,9 @@ class Method:
 
 METHODS = {
     method.name: method
-    for method in (Method("transfer", "Repaint a photograph in the manner of a painting.", ("content", "style")),)
+    for method in (
+        Method("transfer", "Repaint a photograph in the manner of paintings.", ("content", "style"), several=True),
+    )
 }
 
 

@@ -137,5 +137,19 @@ def _check_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
+def _parse_numbers(value: Any) -> Any:
+    """Numbers from `"0.3,0.7"`, or a sequence of them as it is."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if any(share < 0 for share in shares) or not sum(shares) > 0:
+        raise ValueError("needs numbers of at least 0, and one above 0")
+    return shares
+
+
+Shares = Annotated[tuple[float, ...], BeforeValidator(_parse_numbers), AfterValidator(_check_shares)]
+"""One number for each of several pictures; only their proportions count."""
+
 Layers = Annotated[dict[str, float], BeforeValidator(_parse_layers), AfterValidator(_check_weights)]
 """Weights by layer; only their proportions count."""

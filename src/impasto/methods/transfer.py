@@ -9,7 +9,7 @@ iterates; a little smoothness keeps noise out of what the encoder does not see.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,11 +18,23 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.encoders import load_encoder
+from impasto.encoders.tiling import Tile, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
-from impasto.losses import ContentLoss, GramLoss, Loss, Smoothness, WassersteinLoss, Weights
-from impasto.machine import Machine
-from impasto.methods.settings import Layers, Settings, setting
+from impasto.losses import (
+    ContentLoss,
+    GramLoss,
+    MixedLoss,
+    Moments,
+    Smoothness,
+    SumLoss,
+    WassersteinLoss,
+    Weights,
+    mixture,
+    moments_of_parts,
+)
+from impasto.machine import Machine, core_side
+from impasto.methods.settings import Layers, Settings, Shares, setting
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
@@ -68,7 +80,13 @@ class TransferSettings(Settings):
         1.0, "style", "Size of the strokes (0.05 … 20; 1: the style picture as large as the content).", common=True
     )
     style_loss: Literal["gram", "wasserstein"] = setting(
-        "gram", "style", "What of the style is compared: channels active together, or their distribution."
+        "wasserstein", "style", "What of the style is compared: its distribution, or channels active together (gram)."
+    )
+    style_weights: Shares | None = setting(
+        None, "style", "Shares of several styles, one for each: 0.3,0.7 (default: equal)."
+    )
+    mix: Literal["targets", "losses"] = setting(
+        "targets", "style", "Several styles: `targets` is the style of a picture made of them all, `losses` their mean."
     )
     style_layers: Layers | None = setting(
         None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
@@ -116,7 +134,7 @@ class TransferSettings(Settings):
         return {} if self.start in STARTS else {"start": self.start}
 
     @property
-    def style_weights(self) -> dict[str, float]:
+    def style_layer_weights(self) -> dict[str, float]:
         """The style layers, or the default ones of the style loss."""
         if self.style_layers is not None:
             return self.style_layers
@@ -125,17 +143,22 @@ class TransferSettings(Settings):
     @property
     def layers(self) -> set[str]:
         """All the layers that are read."""
-        return {*self.content_layers, *self.style_weights}
+        return {*self.content_layers, *self.style_layer_weights}
 
 
 def transfer(
-    content: Picture, style: Picture, settings: TransferSettings, machine: Machine, start: Picture | None = None
+    content: Picture,
+    styles: Sequence[Picture],
+    settings: TransferSettings,
+    machine: Machine,
+    start: Picture | None = None,
 ) -> Work:
-    """Repaint `content` in the manner of `style`: x* = argmin content + style + smoothness.
+    """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
     `start` is the picture to begin with where `settings.start` names one. Raises `UsageError` for
-    layers that the encoder lacks and for pictures too small for them.
+    layers that the encoder lacks, for pictures too small for them, and for a wrong number of weights.
     """
+    shares = _shares(settings, len(styles))
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     encoder.check_layers(settings.layers)
     smallest = encoder.smallest_side(settings.layers)
@@ -148,12 +171,26 @@ def transfer(
         ratio=settings.scale_ratio,
         smallest_side=smallest,
     )
-    scene = _Scene(content, style, start, settings, machine, encoder)
+    scene = _Scene(content, tuple(styles), shares, start, settings, machine, encoder)
     optimisation = Optimisation(
         settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
     )
     synthesis = Synthesis(schedule, scene.objective, scene.start, optimisation)
     return Work(synthesis, encoder, settings.layers, content)
+
+
+def _shares(settings: TransferSettings, count: int) -> tuple[float, ...]:
+    """The styles' shares, of sum 1."""
+    weights = settings.style_weights or (1.0,) * count
+    if len(weights) != count:
+        raise UsageError(
+            f"style_weights: {_counted(len(weights), 'weight')} for {_counted(count, 'style')}: give one for each"
+        )
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _result_size(content: Picture, settings: TransferSettings, smallest: int) -> tuple[int, int]:
@@ -176,7 +213,8 @@ class _Scene:
     """The inputs, and what becomes of them at a scale."""
 
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
+    shares: tuple[float, ...]
     start_picture: Picture | None
     settings: TransferSettings
     machine: Machine
@@ -186,12 +224,11 @@ class _Scene:
         """Content, style and smoothness, with their targets at this scale."""
         settings = self.settings
         content, content_where = self._content_features(scale)
-        style, style_where = self._style_features(scale)
-        style_loss: Loss
-        if settings.style_loss == "gram":
-            style_loss = GramLoss(style, settings.style_weights, style_where, content_where)
+        styles = [self._style_moments(style, scale) for style in self.styles]
+        if settings.mix == "targets":
+            style_loss = self._style_loss(mixture(styles, self.shares), content_where)
         else:
-            style_loss = WassersteinLoss(style, settings.style_weights, style_where, content_where)
+            style_loss = MixedLoss([self._style_loss(style, content_where) for style in styles], self.shares)
         content_loss = ContentLoss(content, settings.content_layers, content_where)
         return Objective(
             self.encoder,
@@ -201,7 +238,12 @@ class _Scene:
                 Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
             ],
             bfloat16=self.machine.bfloat16,
+            tile=core_side(self.encoder, settings.layers, scale.height, scale.width, self.machine),
         )
+
+    def _style_loss(self, style: Mapping[str, Moments], where: Weights | None) -> SumLoss:
+        kind = GramLoss if self.settings.style_loss == "gram" else WassersteinLoss
+        return kind(style, self.settings.style_layer_weights, where)
 
     def start(self, scale: Scale) -> Tensor:
         """The first picture `(1, 3, H, W)`."""
@@ -209,7 +251,7 @@ class _Scene:
         if self.settings.start == "content":
             pixels = resize(self.content.pixels, height, width)
         elif self.settings.start == "style":
-            pixels = resize(self.style.pixels, height, width)
+            pixels = resize(self.styles[0].pixels, height, width)
         elif self.settings.start == "gray":
             pixels = torch.full((1, 3, height, width), 0.5)
         elif self.settings.start == "noise":
@@ -225,22 +267,49 @@ class _Scene:
 
     def _content_features(self, scale: Scale) -> tuple[dict[str, Tensor], Weights | None]:
         pixels = resize(self.content.pixels, scale.height, scale.width)
-        features = self._encode(pixels, self.settings.content_layers)
-        return features, self._where(self.content, pixels)
+        where = self._where(self.content, pixels)
+        tiles = self._tiles(pixels, self.settings.content_layers)
+        if len(tiles) == 1:
+            return self._encode(pixels, self.settings.content_layers), where
+        features: dict[str, Tensor] = {}
+        for tile in tiles:
+            for layer, values in self._core_features(pixels, tile).items():
+                size = self.encoder.sizes(tile.height, tile.width)[layer]
+                whole = features.setdefault(layer, values.new_empty(*values.shape[:2], *size))
+                whole[..., *tile.place(layer)] = values
+        return features, where
 
-    def _style_features(self, scale: Scale) -> tuple[dict[str, Tensor], Weights | None]:
+    def _style_moments(self, style: Picture, scale: Scale) -> dict[str, Moments]:
         area = scale.pixels * self.settings.style_scale**2
-        height, width = equal_area(self.style.height, self.style.width, area)
-        smallest = self.encoder.smallest_side(self.settings.style_weights)
+        height, width = equal_area(style.height, style.width, area)
+        smallest = self.encoder.smallest_side(self.settings.style_layer_weights)
         if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
             height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
             if height * width > 16 * area:
                 raise UsageError(
-                    f"{self.style.name}: {self.style.width}×{self.style.height} is too narrow for the style's layers: "
+                    f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
                     "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
                 )
-        pixels = resize(self.style.pixels, height, width)
-        return self._encode(pixels, self.settings.style_weights), self._where(self.style, pixels)
+        pixels = resize(style.pixels, height, width)
+        where = self._where(style, pixels)
+        return moments_of_parts(
+            (
+                self._core_features(pixels, tile),
+                where and {layer: where[layer][..., *tile.place(layer)] for layer in tile.strides},
+            )
+            for tile in self._tiles(pixels, self.settings.style_layer_weights)
+        )
+
+    def _tiles(self, pixels: Tensor, layers: Iterable[str]) -> list[Tile]:
+        """The tiles in which a picture of the size of `pixels` is encoded."""
+        layers, (height, width) = tuple(layers), pixels.shape[-2:]
+        core = core_side(self.encoder, layers, height, width, self.machine)
+        return tiles(self.encoder, layers, height, width, core or max(height, width))
+
+    def _core_features(self, pixels: Tensor, tile: Tile) -> dict[str, Tensor]:
+        """The features of a tile's core."""
+        features = self._encode(pixels[..., *tile.area], tile.strides)
+        return {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
 
     @torch.no_grad()
     def _encode(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from impasto.encoders.tiling import Tile, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
-from impasto.losses import Loss
+from impasto.losses import Loss, SumLoss
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,90 @@ class Objective:
     Returns the total and the losses by name (without their strengths), all float32 scalars; `strengths` replaces
     those of the terms it names, and `UsageError` says if there is no such term (those of strength 0 are left out).
     The encoder runs once for all the layers that the losses read, in bfloat16 if so asked.
+
+    With `tile` (pixels), `add_gradient` looks at pictures in tiles with cores of that side, and its memory is bounded
+    by one of them; the result is the same. That takes losses that are sums over positions (`SumLoss`).
     """
 
-    def __init__(self, encoder: VGG, terms: Iterable[Term], *, bfloat16: bool = False) -> None:
+    def __init__(self, encoder: VGG, terms: Iterable[Term], *, bfloat16: bool = False, tile: int | None = None) -> None:
         self.encoder = encoder
         self.terms = tuple(term for term in terms if term.strength > 0)
         self.layers = sorted({layer for term in self.terms for layer in term.loss.layers})
         self.bfloat16 = bfloat16
+        self.tile = tile
 
     def __call__(
         self, picture: Tensor, strengths: Mapping[str, float] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         features = encode(self.encoder, picture, self.layers, bfloat16=self.bfloat16)
-        losses = {term.name: term.loss(features, picture) for term in self.terms}
+        return self._total({term.name: term.loss(features, picture) for term in self.terms}, strengths)
+
+    def add_gradient(
+        self, picture: Tensor, strengths: Mapping[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total and losses, and the gradient of the total added to `picture.grad`."""
+        height, width = picture.shape[-2:]
+        parts = tiles(self.encoder, self.layers, height, width, self.tile) if self.tile else []
+        if len(parts) > 1:
+            return self._add_gradient_of_tiles(picture, parts, strengths)
+        total, losses = self(picture, strengths)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total, losses
+
+    def _add_gradient_of_tiles(
+        self, picture: Tensor, parts: Sequence[Tile], strengths: Mapping[str, float] | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """First the sums over all tiles; then, with the gradients of the total by them, each tile's own part."""
+        with torch.no_grad():
+            sums = [one.double() for one in self._sums(picture[..., *parts[0].area], parts[0])]
+            for tile in parts[1:]:
+                for so_far, own in zip(sums, self._sums(picture[..., *tile.area], tile), strict=True):
+                    so_far += own
+        leaves = [one.to(picture.dtype).requires_grad_() for one in sums]
+        total, losses = self._total(self._losses_of(leaves), strengths)
+        slopes = torch.autograd.grad(total, leaves)
+        gradient = torch.zeros_like(picture) if picture.grad is None else picture.grad
+        for tile in parts:
+            part = picture.detach()[..., *tile.area].contiguous(memory_format=torch.channels_last).requires_grad_()
+            pairs = zip(self._sums(part, tile), slopes, strict=True)
+            outputs, upstream = zip(*((one, slope) for one, slope in pairs if one.requires_grad), strict=True)
+            gradient[..., *tile.area] += torch.autograd.grad(outputs, part, upstream)[0]
+        picture.grad = gradient
+        return total.detach(), {name: loss.detach() for name, loss in losses.items()}
+
+    def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:
+        """All terms' sums over the core of a tile, one after the other; `picture` is the tile with its halo."""
+        features = encode(self.encoder, picture, self.layers, bfloat16=self.bfloat16)
+        core = {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
+        return [one for loss in self._sum_losses() for one in loss.sums(core, picture, tile)]
+
+    def _losses_of(self, sums: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The losses that are made of what `_sums` of all tiles add up to."""
+        found, rest = {}, iter(sums)
+        for term, loss in zip(self.terms, self._sum_losses(), strict=True):
+            found[term.name] = loss.of_sums(tuple(islice(rest, loss.count)))
+        return found
+
+    def _sum_losses(self) -> list[SumLoss]:
+        losses = [term.loss for term in self.terms if isinstance(term.loss, SumLoss)]
+        if len(losses) < len(self.terms):
+            name = next(term.name for term in self.terms if not isinstance(term.loss, SumLoss))
+            raise UsageError(
+                f"{name}: this loss is no sum over positions, so that the picture cannot be worked on in tiles: "
+                "use a smaller size or more memory"
+            )
+        return losses
+
+    def _total(
+        self, losses: dict[str, Tensor], strengths: Mapping[str, float] | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         replaced = strengths or {}
         for name in replaced.keys() - losses.keys():
             raise UsageError(
                 f"strength of {name}: no such loss{near_match(name, losses)}; there are {', '.join(losses)}"
             )
         weighted = [replaced.get(term.name, term.strength) * losses[term.name] for term in self.terms]
-        return sum(weighted, start=picture.new_zeros(())), losses
+        return sum(weighted[1:], start=weighted[0]), losses
 
 
 def encode(encoder: VGG, picture: Tensor, layers: Iterable[str], *, bfloat16: bool = False) -> dict[str, Tensor]:

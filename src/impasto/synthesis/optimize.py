@@ -166,8 +166,7 @@ class Synthesis:
         """Loss and gradient at the optimiser's picture; the first finite ones of a step enter the average."""
         picture = self._optimiser.picture
         picture.grad = None
-        total, terms = objective(picture, self.strengths)
-        total.backward()  # type: ignore[no-untyped-call]
+        total, terms = objective.add_gradient(picture, self.strengths)
         if not losses:
             losses.update({name: float(value.detach()) for name, value in terms.items()})
             if math.isfinite(float(total.detach())):

@@ -1,0 +1,105 @@
+"""Convolution and pooling for a trunk whose weights stay as they are, keeping only what gradients need.
+
+For the gradient of its input a convolution needs its weights alone, and a maximum only where it was found; PyTorch
+keeps every (padded) input, and an int64 for every maximum, which is several times as much memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+SOURCES = {"replicate": (1, -2), "reflect": (2, -3), "circular": (-2, 1)}
+"""By padding mode, which rows of a padded picture its first and its last row repeat; columns alike."""
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
+    """The convolution of `x` `(B, C, H, W)`, padded by one position on each side except with padding `none`."""
+    if weight.requires_grad or (bias is not None and bias.requires_grad):
+        return _padded_convolution(x, weight, bias, padding)
+    result: Tensor = _Convolution.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]
+    return result
+
+
+def rectified_max_pool(x: Tensor) -> Tensor:
+    """The rectified maximum of every 2x2 positions `(B, C, H // 2, W // 2)`; no need to rectify `x` before."""
+    result: Tensor = _RectifiedMaxPool.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Convolution(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
+        ctx.padding, ctx.kind = padding, x.dtype
+        ctx.save_for_backward(weight)
+        return _padded_convolution(x, weight, bias, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        padded = F.conv_transpose2d(gradient, weight.to(gradient.dtype), padding=_own_padding(ctx.padding))
+        return _unpadded(padded, ctx.padding).to(ctx.kind), None, None, None
+
+
+def _padded_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
+    if padding in SOURCES:
+        x = F.pad(x, (1, 1, 1, 1), mode=padding)
+    return F.conv2d(x, weight, bias, padding=_own_padding(padding))
+
+
+def _own_padding(padding: str) -> int:
+    """What the convolution itself adds, zeros."""
+    return 1 if padding == "zeros" else 0
+
+
+def _unpadded(gradient: Tensor, padding: str) -> Tensor:
+    """The gradient of a picture from that of its padded form, which is overwritten."""
+    if padding not in SOURCES:
+        return gradient
+    first, last = SOURCES[padding]
+    for axis in (-2, -1):
+        gradient.select(axis, first).add_(gradient.select(axis, 0))
+        gradient.select(axis, last).add_(gradient.select(axis, -1))
+    return gradient[..., 1:-1, 1:-1]
+
+
+class _RectifiedMaxPool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        (a, b), (c, d) = _quarters(x)
+        top, bottom = torch.maximum(a, b), torch.maximum(c, d)
+        pooled = torch.maximum(top, bottom)
+        active = pooled > 0
+        lower = bottom > top
+        upper = active & ~lower
+        lower &= active
+        ctx.save_for_backward(upper, lower, b > a, d > c)
+        return pooled.clamp_(min=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        upper, lower, b_wins, d_wins = ctx.saved_tensors
+        spread = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
+        height, width = (2 * side for side in gradient.shape[-2:])
+        spread[..., height:, :] = 0
+        spread[..., width:] = 0
+        for row, wins, right in zip(_quarters(spread), (upper, lower), (b_wins, d_wins), strict=True):
+            share = gradient * wins
+            torch.mul(share, right, out=row[1])
+            torch.sub(share, row[1], out=row[0])
+        return spread
+
+
+def _quarters(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Views of the four positions of every 2x2 square; a last odd row or column is left out."""
+    even = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
+    upper, lower = even[..., ::2, :], even[..., 1::2, :]
+    return (upper[..., ::2], upper[..., 1::2]), (lower[..., ::2], lower[..., 1::2])

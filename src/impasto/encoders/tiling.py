@@ -1,0 +1,105 @@
+"""Tiles of a picture whose features are exactly those of the whole.
+
+A position of a layer sees a square of the picture, its receptive field. Where a tile has a halo of half of it around
+its core, the core's features are what they are in the whole picture, and so are their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from impasto.encoders.vgg import VGG
+
+Span = tuple[int, int]
+"""Beginning and end, in pixels."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture of `height` × `width` pixels: its core, and the core with its halo.
+
+    Cores of all tiles cover the picture without overlap. All spans but the last begin and end at multiples of the
+    strides of the layers, which are given by layer.
+    """
+
+    height: int
+    width: int
+    core_rows: Span
+    core_columns: Span
+    rows: Span
+    columns: Span
+    strides: Mapping[str, int]
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """The tile, halo and all, in the picture."""
+        return slice(*self.rows), slice(*self.columns)
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """The core in the tile, in pixels."""
+        return _within(self.core_rows, self.rows[0]), _within(self.core_columns, self.columns[0])
+
+    def place(self, layer: str) -> tuple[slice, slice]:
+        """The core in the whole picture's features of a layer."""
+        stride = self.strides[layer]
+        return _at(self.core_rows, stride, self.height), _at(self.core_columns, stride, self.width)
+
+    def core_of(self, layer: str) -> tuple[slice, slice]:
+        """The core in the tile's own features of a layer."""
+        stride = self.strides[layer]
+        rows, columns = self.place(layer)
+        return (
+            slice(rows.start - self.rows[0] // stride, rows.stop - self.rows[0] // stride),
+            slice(columns.start - self.columns[0] // stride, columns.stop - self.columns[0] // stride),
+        )
+
+
+def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: int) -> list[Tile]:
+    """Tiles of a picture of `height` × `width`, with cores of at most `core` pixels a side (or one stride)."""
+    layers = tuple(layers)
+    strides = {layer: encoder.geometry[layer].stride for layer in layers}
+    unit = max(strides.values(), default=1)
+    halo = halo_of(encoder, layers)
+    spans = [_spans(side, core, unit, halo) for side in (height, width)]
+    return [
+        Tile(height, width, core_rows, core_columns, rows, columns, strides)
+        for (core_rows, rows), (core_columns, columns) in product(*spans)
+    ]
+
+
+def times_the_work(parts: Sequence[Tile]) -> float:
+    """How many times the work of one piece these tiles are: their halos, and half a step more for the sums."""
+    if len(parts) == 1:
+        return 1.0
+    seen = sum((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in parts)
+    return 1.5 * seen / (parts[0].height * parts[0].width)
+
+
+def halo_of(encoder: VGG, layers: Iterable[str]) -> int:
+    """Pixels around a core on which its features depend, a multiple of the largest stride."""
+    places = [encoder.geometry[layer] for layer in layers]
+    unit = max((place.stride for place in places), default=1)
+    reach = max((place.receptive_field // 2 for place in places), default=1)
+    return -(-reach // unit) * unit
+
+
+def _spans(side: int, core: int, unit: int, halo: int) -> list[tuple[Span, Span]]:
+    """Cores of equal length along a side, but for the last, each with its halo."""
+    count = -(-side // max(core, unit))
+    length = -(-side // (count * unit)) * unit
+    return [
+        ((start, min(start + length, side)), (max(0, start - halo), min(start + length + halo, side)))
+        for start in range(0, side, length)
+    ]
+
+
+def _within(span: Span, origin: int) -> slice:
+    return slice(span[0] - origin, span[1] - origin)
+
+
+def _at(span: Span, stride: int, side: int) -> slice:
+    """A core's positions; the last one ends where the layer ends."""
+    return slice(span[0] // stride, side // stride if span[1] == side else span[1] // stride)

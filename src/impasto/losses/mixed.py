@@ -1,0 +1,28 @@
+"""Several losses of one kind, such as one for each style, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from impasto.encoders.tiling import Tile
+from impasto.losses.base import Features, SumLoss, Sums
+
+
+class MixedLoss(SumLoss):
+    """Σ share × loss over losses that differ only in their targets; shares sum to 1.
+
+    What they have in common, the sums over the picture, is made once, so that more of them cost next to nothing.
+    """
+
+    def __init__(self, losses: Sequence[SumLoss], shares: Sequence[float]) -> None:
+        self._losses, self._shares = tuple(losses), tuple(shares)
+        self.layers, self.count = losses[0].layers, losses[0].count
+
+    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
+        return self._losses[0].sums(features, picture, tile)
+
+    def of_sums(self, sums: Sums) -> Tensor:
+        parts = [share * one.of_sums(sums) for share, one in zip(self._shares, self._losses, strict=True)]
+        return sum(parts[1:], start=parts[0])

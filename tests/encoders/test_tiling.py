@@ -1,0 +1,58 @@
+"""Tiles: their cores cover the picture once, and their features are those of the whole."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from impasto.encoders.tiling import halo_of, tiles, times_the_work
+from impasto.encoders.vgg import VGG, Padding
+
+LAYERS = ("relu1_1", "relu2_2", "relu3_1", "relu4_1", "relu5_1")
+
+
+@pytest.mark.parametrize("padding", ["replicate", "reflect", "zeros"])
+@pytest.mark.parametrize(("height", "width", "core"), [(203, 330, 96), (160, 97, 16), (64, 64, 1000)])
+def test_cores_have_the_features_of_the_whole(
+    lively_encoder: VGG, padding: Padding, height: int, width: int, core: int
+) -> None:
+    encoder = deepcopy(lively_encoder).with_padding(padding).double()
+    picture = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).double()
+    whole = encoder(picture, LAYERS)
+    rebuilt = {layer: torch.full_like(values, torch.nan) for layer, values in whole.items()}
+    for tile in tiles(encoder, LAYERS, height, width, core):
+        features = encoder(picture[..., *tile.area], LAYERS)
+        for layer in LAYERS:
+            place = rebuilt[layer][..., *tile.place(layer)]
+            assert place.isnan().all()  # nothing is covered twice
+            place.copy_(features[layer][..., *tile.core_of(layer)])
+    for layer in LAYERS:
+        torch.testing.assert_close(rebuilt[layer], whole[layer], rtol=0, atol=1e-12)
+
+
+def test_cores_cover_every_pixel_once(lively_encoder: VGG) -> None:
+    covered = torch.zeros(203, 330)
+    for tile in tiles(lively_encoder, LAYERS, 203, 330, 96):
+        covered[*tile.area][*tile.core] += 1
+    assert (covered == 1).all()
+
+
+def test_cores_are_no_larger_than_asked_and_nearly_equal(lively_encoder: VGG) -> None:
+    lengths = {
+        end - start for tile in tiles(lively_encoder, LAYERS, 1040, 1040, 512) for start, end in [tile.core_rows]
+    }
+    assert max(lengths) <= 512
+    assert min(lengths) >= 300
+
+
+def test_the_halo_is_half_the_receptive_field_in_whole_strides(lively_encoder: VGG) -> None:
+    assert halo_of(lively_encoder, ["relu5_1"]) == 80
+    assert halo_of(lively_encoder, ["relu1_1"]) == 1
+    assert halo_of(lively_encoder, []) == 1
+
+
+def test_the_work_in_tiles_counts_halos_and_a_second_look(lively_encoder: VGG) -> None:
+    assert times_the_work(tiles(lively_encoder, LAYERS, 512, 512, 512)) == 1
+    assert times_the_work(tiles(lively_encoder, LAYERS, 512, 256, 256)) == 1.5 * (256 + 80) / 256

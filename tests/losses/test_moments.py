@@ -1,0 +1,60 @@
+"""Raw moments: known examples, masks, mixtures, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.testing import assert_close
+
+from impasto.losses import Moments, mixture, moments
+from impasto.losses.moments import sum_of_products
+
+
+def features(seed: int, height: int = 16, width: int = 16, channels: int = 5) -> Tensor:
+    return torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed)) + 1
+
+
+def moments_of(values: Tensor, where: Tensor | None = None) -> Moments:
+    return moments({"layer": values}, where=None if where is None else {"layer": where})["layer"]
+
+
+def test_moments_of_a_known_example() -> None:
+    found = moments_of(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]]))
+    assert_close(found.mean, torch.tensor([[2.0, 2.0]]))
+    assert_close(found.second, torch.tensor([[[5.0, 6.0], [6.0, 8.0]]]))
+    assert_close(found.covariance, torch.tensor([[[1.0, 2.0], [2.0, 4.0]]]))
+
+
+def test_masked_moments_are_those_of_the_positions_left() -> None:
+    where = torch.zeros(1, 1, 16, 16)
+    where[..., 2:9, 3:12] = 0.4
+    masked, cut = moments_of(features(0), where), moments_of(features(0)[..., 2:9, 3:12])
+    assert_close(masked.mean, cut.mean)
+    assert_close(masked.covariance, cut.covariance)
+
+
+def test_moments_are_float32_even_from_bfloat16() -> None:
+    half = torch.cat([torch.zeros(1, 1, 256, 256), torch.ones(1, 1, 256, 256)], dim=3).bfloat16()
+    found = moments_of(half)
+    assert found.mean.dtype == found.second.dtype == torch.float32
+    assert_close(found.mean, torch.tensor([[0.5]]))
+    assert_close(found.covariance, torch.tensor([[[0.25]]]))
+
+
+def test_a_mixture_has_the_moments_of_the_collage() -> None:
+    left, right = features(0, width=4), features(1, width=12)
+    mixed = mixture([moments({"a": left}), moments({"a": right})], [0.25, 0.75])["a"]
+    whole = moments_of(torch.cat([left, right], dim=3))
+    assert_close(mixed.mean, whole.mean)
+    assert_close(mixed.second, whole.second)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_products_have_the_gradient_of_finite_differences(weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, 6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, 6, 1, generator=generator, dtype=torch.float64) if weighted else None
+    tilt = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)  # a gradient that is not symmetric
+    assert gradcheck(lambda r: (sum_of_products(r, weights) * tilt).sum(), (rows,))
