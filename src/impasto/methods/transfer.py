@@ -58,7 +58,7 @@ class TransferSettings(Settings):
     """Settings of `transfer`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "sketch": {"steps": 10},
+        "sketch": {"steps": 8},
         "balanced": {},
         "painterly": {"style_strength": 2.0, "steps": 36},
         "bold": {"style_strength": 4.0, "style_scale": 1.6, "steps": 36},
