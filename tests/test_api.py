@@ -196,7 +196,7 @@ def test_resume_takes_up_what_the_command_left(transfer: Command, monkeypatch: p
         ({"content": None}, "content: NoneType is no picture"),
         ({"content": ["harbour.jpg"]}, "content: list is no picture"),
         ({"style": [["starry.jpg"]]}, "style: list is no picture"),
-        ({"style": []}, "transfer takes one content and one style or more pictures, 1 was given"),
+        ({"style": []}, "transfer takes one content and one or more style pictures, 1 was given"),
         ({"style": ["starry.jpg", 7]}, "style2: int is no picture"),
         ({"style": np.zeros((2, 3, 4, 5))}, "style: "),
         ({"style": torch.zeros(5)}, "style: "),
@@ -251,5 +251,5 @@ def test_a_list_of_styles() -> None:
     one = impasto.transfer("harbour.jpg", ["starry.jpg"], **FAST)
     assert torch.equal(one.tensor, impasto.transfer("harbour.jpg", "starry.jpg", **FAST).tensor)
     assert not torch.equal(one.tensor, both.tensor)
-    with pytest.raises(impasto.UsageError, match="takes one content and one style"):
+    with pytest.raises(impasto.UsageError, match="takes one content and one or more style pictures"):
         impasto.transfer("harbour.jpg", [], **FAST)

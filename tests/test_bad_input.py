@@ -224,7 +224,7 @@ def test_wrong_command(impasto: Command, words: list[str], expected: str) -> Non
 @pytest.mark.parametrize(("count", "given"), [(0, "none was"), (1, "1 was")])
 def test_number_of_pictures(studio: Path, impasto: Command, count: int, given: str) -> None:
     shown = impasto("transfer", *["harbour.jpg"] * count, "--steps", "1")
-    assert sentence(shown) == f"transfer takes one content and one style or more pictures, {given} given"
+    assert sentence(shown) == f"transfer takes one content and one or more style pictures, {given} given"
     assert shown.code == 2
 
 

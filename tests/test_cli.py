@@ -19,6 +19,7 @@ from PIL import Image
 import impasto as package
 from impasto import api, console
 from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
+from impasto.encoders.tiling import Tile, tiles
 from impasto.methods.transfer import TransferSettings
 from impasto.records import read_record
 from impasto.synthesis import Step
@@ -604,9 +605,19 @@ def test_a_wrong_number_of_weights_is_wrong_use(transfer: Command) -> None:
 
 def test_a_small_budget_is_worked_within_in_tiles(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.machine.used_memory", lambda _: 0)
+    counts = []
+
+    def counted(*given: object) -> list[Tile]:
+        found = tiles(*given)  # type: ignore[arg-type]
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr("impasto.synthesis.objective.tiles", counted)
     transfer("--size", "480", "-o", "whole.png")
-    shown = transfer("--size", "480", "-o", "tiled.png", "--memory", "40MB")
+    assert counts == []
+    shown = transfer("--size", "480", "-o", "tiled.png", "--memory", "30MB")
     assert shown.code == 0
+    assert max(counts) > 1
     assert np.abs(pixels("whole.png").astype(int) - pixels("tiled.png")).max() <= 2
 
 

@@ -15,6 +15,7 @@ from impasto.errors import OutOfMemoryError, UsageError
 from impasto.machine import (
     BYTES_OF_A_PICTURE,
     Machine,
+    budget,
     bytes_per_pixel,
     choose_device,
     core_side,
@@ -111,9 +112,9 @@ def free(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
 
 def test_what_fits_is_done_in_one_piece(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 1 << 40)
-    assert core_side(lively_encoder, LAYERS, 100, 200, HERE) is None
+    assert core_side(lively_encoder, LAYERS, 100, 200, budget(HERE)) is None
     expected = 20_000 * (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE)
-    assert estimated_memory(lively_encoder, LAYERS, 100, 200, HERE) == pytest.approx(expected, abs=1)
+    assert estimated_memory(lively_encoder, LAYERS, 100, 200, budget(HERE)) == pytest.approx(expected, abs=1)
 
 
 def test_what_does_not_fit_goes_in_the_largest_tiles_that_do(
@@ -123,12 +124,12 @@ def test_what_does_not_fit_goes_in_the_largest_tiles_that_do(
     whole = bytes_per_pixel(lively_encoder, LAYERS) * height * width
     picture = BYTES_OF_A_PICTURE * height * width
     free(monkeypatch, (picture + whole / 4) / 0.9)
-    core = core_side(lively_encoder, LAYERS, height, width, HERE)
+    core = core_side(lively_encoder, LAYERS, height, width, budget(HERE))
     assert core is not None
     assert core % 8 == 0
     outer = core + 2 * halo_of(lively_encoder, LAYERS)
     assert outer**2 <= height * width / 4 < (outer + 16) ** 2
-    assert estimated_memory(lively_encoder, LAYERS, height, width, HERE) <= picture + whole / 4
+    assert estimated_memory(lively_encoder, LAYERS, height, width, budget(HERE)) <= picture + whole / 4
 
 
 def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +137,8 @@ def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: 
     monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
     whole = (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE) * 1000 * 1000
     enough, short = (Machine(CPU, bfloat16=False, memory=round(300e6 + share * whole)) for share in (1.01, 0.99))
-    assert core_side(lively_encoder, LAYERS, 1000, 1000, enough) is None
-    assert core_side(lively_encoder, LAYERS, 1000, 1000, short) is not None
+    assert core_side(lively_encoder, LAYERS, 1000, 1000, budget(enough)) is None
+    assert core_side(lively_encoder, LAYERS, 1000, 1000, budget(short)) is not None
 
 
 @pytest.mark.parametrize(("height", "width"), [(4096, 4096), (1000, 8000), (8000, 3000)])
@@ -147,19 +148,19 @@ def test_what_does_not_even_fit_in_tiles_names_the_size_that_does(
 ) -> None:
     free(monkeypatch, amount)
     with pytest.raises(OutOfMemoryError, match=rf"^size {max(height, width)} needs at least .* GB") as error:
-        estimated_memory(lively_encoder, LAYERS, height, width, HERE)
+        estimated_memory(lively_encoder, LAYERS, height, width, budget(HERE))
     assert "close other programs" in str(error.value)
     scale = advised_size(error.value) / max(height, width)
-    estimated_memory(lively_encoder, LAYERS, round(height * scale), round(width * scale), HERE)
+    estimated_memory(lively_encoder, LAYERS, round(height * scale), round(width * scale), budget(HERE))
     larger = 1.2 * scale  # and not a far smaller one
     with pytest.raises(OutOfMemoryError):
-        estimated_memory(lively_encoder, LAYERS, round(height * larger), round(width * larger), HERE)
+        estimated_memory(lively_encoder, LAYERS, round(height * larger), round(width * larger), budget(HERE))
 
 
 def test_too_small_a_budget_is_named(lively_encoder: VGG) -> None:
     poor = Machine(CPU, bfloat16=False, memory=1_000_000)
     with pytest.raises(OutOfMemoryError, match=r"or allow more with --memory$"):
-        estimated_memory(lively_encoder, LAYERS, 512, 512, poor)
+        estimated_memory(lively_encoder, LAYERS, 512, 512, budget(poor))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ WINDOWS_FAILURE = "[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator
 def test_an_allocators_failure_becomes_a_size_that_is_smaller(lively_encoder: VGG, failure: Exception) -> None:
     with (
         pytest.raises(OutOfMemoryError, match=r"^size 2048 ran out of memory; it needs at least") as error,
-        explained_memory(lively_encoder, LAYERS, 2048, 1024, HERE),
+        explained_memory(lively_encoder, LAYERS, 2048, 1024, budget(HERE)),
     ):
         raise failure
     assert 16 <= advised_size(error.value) < 2048
@@ -204,19 +205,19 @@ def test_an_allocators_failure_becomes_a_size_that_is_smaller(lively_encoder: VG
 
 
 def test_the_cpus_own_allocator_is_understood(lively_encoder: VGG) -> None:
-    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, HERE):
+    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, budget(HERE)):
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("no"), UsageError("no")])
 def test_other_errors_are_let_through(lively_encoder: VGG, error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, explained_memory(lively_encoder, LAYERS, 64, 64, HERE):
+    with pytest.raises(type(error)) as caught, explained_memory(lively_encoder, LAYERS, 64, 64, budget(HERE)):
         raise error
     assert caught.value is error
 
 
 def test_work_that_fits_is_left_alone(lively_encoder: VGG) -> None:
-    with explained_memory(lively_encoder, LAYERS, 64, 64, HERE):
+    with explained_memory(lively_encoder, LAYERS, 64, 64, budget(HERE)):
         assert torch.ones(3).sum() == 3
 
 
@@ -235,7 +236,7 @@ def test_cuda_is_described_and_measured() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_cudas_own_allocator_is_understood(lively_encoder: VGG) -> None:
     chosen = Machine.choose("cuda", "float32")
-    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, chosen):
+    with pytest.raises(OutOfMemoryError), explained_memory(lively_encoder, LAYERS, 2048, 1024, budget(chosen)):
         torch.empty(1 << 50, dtype=torch.uint8, device=chosen.device)
 
 

@@ -34,9 +34,9 @@ def transfer(
 
     Pictures are paths, PIL images, arrays `(H, W, 3)` (uint8, uint16, or float 0..1) or tensors `(3, H, W)` (0..1).
     `settings` are those of `TransferSettings`, by the command line's names: `size=768, style_strength=1.5`.
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `memory` (`"4GB"`) is
-    worked within, in tiles if need be. Observers are called with a `Step` after each step; setting
-    `cancel`, from another thread, stops the work with `Interrupted`. Raises `ImpastoError` in one sentence.
+    `device` is `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `memory` (`"4GB"`) is worked within, in tiles if need be.
+    Observers are called with a `Step` after each step; setting `cancel`, from another thread, stops the work with
+    `Interrupted`. Raises `ImpastoError` in one sentence.
     """
     where = {"device": device, "precision": precision, "threads": threads, "memory": memory, "max_pixels": max_pixels}
     return _run(steps(content, style, **where, **settings), observers, cancel)  # type: ignore[arg-type]

@@ -137,7 +137,7 @@ class Job:
             self._fetch_encoder(downloads)
         work = self.method.begin(pictures, self.settings, machine)
         final = work.synthesis.schedule[-1]
-        memory = estimated_memory(work.encoder, work.layers, final.height, final.width, machine)
+        memory = estimated_memory(work.encoder, work.layers, final.height, final.width, work.budget)
         return Running(self, pictures, machine, work, memory)
 
     def _fetch_encoder(self, downloads: DownloadObserver) -> None:
@@ -165,7 +165,7 @@ class Running:
 
     def __iter__(self) -> Iterator[Step]:
         scale = self.synthesis.schedule[-1]
-        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine):
+        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.work.budget):
             for step in self.synthesis:
                 yield step
                 if self.cancel.is_set():
@@ -197,7 +197,7 @@ class Running:
         """How long the work will take at most, from one step timed at the scale at hand."""
         synthesis = self.synthesis
         scale = synthesis.scale
-        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.machine):
+        with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.work.budget):
             objective = synthesis.objective_at(scale)
             picture = synthesis.picture.requires_grad_()
             for _ in range(2):  # the first one warms up
@@ -211,7 +211,7 @@ class Running:
     def _times_the_work(self, scale: Scale) -> float:
         """What tiles cost at a scale, if there are any."""
         encoder, layers, size = self.work.encoder, self.work.layers, (scale.height, scale.width)
-        core = core_side(encoder, layers, *size, self.machine)
+        core = core_side(encoder, layers, *size, self.work.budget)
         return 1.0 if core is None else times_the_work(tiles(encoder, layers, *size, core))
 
     def result(self) -> Result:

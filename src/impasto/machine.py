@@ -147,41 +147,53 @@ def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
     return 4 * BYTES_PER_ACTIVATION * activations
 
 
-def working_memory(machine: Machine) -> int:
-    """Bytes that may still be taken: of what is free, and of the budget."""
-    allowed = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device))
+@dataclass(frozen=True)
+class Budget:
+    """Memory for a piece of work, settled once before it begins: what the work itself takes must not count as gone.
+
+    `amount` in bytes; `remedy` says what would give more.
+    """
+
+    amount: int
+    remedy: str
+
+
+def budget(machine: Machine) -> Budget:
+    """What may be taken from now on: of what is free, and of what the machine may use."""
+    free = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device))
     if machine.memory is None:
-        return allowed
-    return max(0, min(allowed, machine.memory - used_memory(machine.device)))
+        return Budget(free, "close other programs")
+    own = max(0, machine.memory - used_memory(machine.device))
+    return Budget(min(free, own), "close other programs" if free < own else "allow more with --memory")
 
 
-def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> int | None:
+def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int | None:
     """Side, in pixels, of the cores of the tiles in which a picture can be worked on; None if it fits in one piece.
 
     Raises `OutOfMemoryError` if not even small tiles fit, with a size that does.
     """
     layers = tuple(layers)
-    left = working_memory(machine) - BYTES_OF_A_PICTURE * height * width
+    left = budget.amount - BYTES_OF_A_PICTURE * height * width
     per_pixel = bytes_per_pixel(encoder, layers)
     if per_pixel * height * width <= left:
         return None
     unit = max(encoder.geometry[layer].stride for layer in layers)
     core = int((max(0.0, left) / per_pixel) ** 0.5 - 2 * halo_of(encoder, layers)) // unit * unit
     if core < SMALLEST_CORE:
-        raise OutOfMemoryError(_too_large(encoder, layers, height, width, machine, "needs at least"))
+        raise OutOfMemoryError(_too_large(encoder, layers, height, width, budget, "needs at least"))
     return core
 
 
-def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> int:
+def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int:
     """Estimated bytes that a picture of this size will take; raises `OutOfMemoryError` if there are fewer."""
     layers = tuple(layers)
-    core = core_side(encoder, layers, height, width, machine)
+    core = core_side(encoder, layers, height, width, budget)
     piece = height * width if core is None else min(height * width, (core + 2 * halo_of(encoder, layers)) ** 2)
     return round(BYTES_OF_A_PICTURE * height * width + bytes_per_pixel(encoder, layers) * piece)
 
 
 @contextmanager
-def explained_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, machine: Machine) -> Iterator[None]:
+def explained_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> Iterator[None]:
     """Turns an allocator's failure into an `OutOfMemoryError` that says what would help."""
     try:
         yield
@@ -189,7 +201,7 @@ def explained_memory(encoder: VGG, layers: Iterable[str], height: int, width: in
         if isinstance(error, RuntimeError) and not _is_allocation_failure(error):
             raise
         raise OutOfMemoryError(
-            _too_large(encoder, tuple(layers), height, width, machine, "ran out of memory; it needs at least")
+            _too_large(encoder, tuple(layers), height, width, budget, "ran out of memory; it needs at least")
         ) from error
 
 
@@ -201,15 +213,16 @@ def _is_allocation_failure(error: RuntimeError) -> bool:
 _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # Unix, Windows, MPS
 
 
-def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, machine: Machine, verb: str) -> str:
+def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, budget: Budget, verb: str) -> str:
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
     tile = min(height * width, (SMALLEST_CORE + 2 * halo_of(encoder, layers)) ** 2) * bytes_per_pixel(encoder, layers)
     needed = tile + BYTES_OF_A_PICTURE * height * width
-    free = min(working_memory(machine), needed * 3 / 4)  # where memory ran out, what was free was not enough
+    free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (BYTES_OF_A_PICTURE * height * width)) ** 0.5) // 16 * 16
-    remedy = "close other programs" if machine.memory is None else "allow more with --memory"
-    return f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: use --size {max(fits, 16)} or {remedy}"
+    return (
+        f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: use --size {max(fits, 16)} or {budget.remedy}"
+    )
 
 
 def _amount(count: float) -> str:

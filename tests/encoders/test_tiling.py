@@ -9,6 +9,7 @@ import torch
 
 from impasto.encoders.tiling import halo_of, tiles, times_the_work
 from impasto.encoders.vgg import VGG, Padding
+from impasto.errors import UsageError
 
 LAYERS = ("relu1_1", "relu2_2", "relu3_1", "relu4_1", "relu5_1")
 
@@ -56,3 +57,11 @@ def test_the_halo_is_half_the_receptive_field_in_whole_strides(lively_encoder: V
 def test_the_work_in_tiles_counts_halos_and_a_second_look(lively_encoder: VGG) -> None:
     assert times_the_work(tiles(lively_encoder, LAYERS, 512, 512, 512)) == 1
     assert times_the_work(tiles(lively_encoder, LAYERS, 512, 256, 256)) == 1.5 * (256 + 80) / 256
+
+
+@pytest.mark.parametrize("padding", ["circular", "none"])
+def test_paddings_that_tiles_would_get_wrong_are_refused(lively_encoder: VGG, padding: Padding) -> None:
+    encoder = lively_encoder.with_padding(padding)
+    assert len(tiles(encoder, LAYERS, 128, 128, 128)) == 1
+    with pytest.raises(UsageError, match=f"an encoder with {padding} padding cannot work in tiles"):
+        tiles(encoder, LAYERS, 256, 128, 128)

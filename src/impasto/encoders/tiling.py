@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError
 
 Span = tuple[int, int]
 """Beginning and end, in pixels."""
@@ -58,12 +59,18 @@ class Tile:
 
 
 def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: int) -> list[Tile]:
-    """Tiles of a picture of `height` × `width`, with cores of at most `core` pixels a side (or one stride)."""
+    """Tiles of a picture of `height` × `width`, with cores of at most `core` pixels a side (or one stride).
+
+    Raises `UsageError` if there would be several and the encoder's padding is none that a tile's inside does not see.
+    """
     layers = tuple(layers)
     strides = {layer: encoder.geometry[layer].stride for layer in layers}
     unit = max(strides.values(), default=1)
     halo = halo_of(encoder, layers)
     spans = [_spans(side, core, unit, halo) for side in (height, width)]
+    padding = encoder.configuration.padding
+    if padding in ("circular", "none") and max(len(found) for found in spans) > 1:
+        raise UsageError(f"{encoder.name}: an encoder with {padding} padding cannot work in tiles: use a smaller size")
     return [
         Tile(height, width, core_rows, core_columns, rows, columns, strides)
         for (core_rows, rows), (core_columns, columns) in product(*spans)

@@ -38,23 +38,26 @@ class Method:
         return (*self.inputs, *(f"{self.inputs[-1]}{number}" for number in more))
 
     def takes(self, given: int) -> str:
-        """`transfer takes one content and one style or more pictures, 1 was given`."""
-        roles = " and ".join(f"one {role}" for role in self.inputs)
+        """`transfer takes one content and one or more style pictures, 1 was given`."""
+        roles = [f"one {role}" for role in self.inputs[:-1]]
+        roles.append(f"one or more {self.inputs[-1]} pictures" if self.several else f"one {self.inputs[-1]} picture")
         count = "none was" if given == 0 else f"{given} {'was' if given == 1 else 'were'}"
-        return f"{self.name} takes {roles} {'or more pictures' if self.several else 'picture'}, {count} given"
+        return f"{self.name} takes {' and '.join(roles)}, {count} given"
 
     def is_input(self, role: str) -> bool:
         """Whether this is the role of an input, and not of a picture that the settings name."""
-        return role in self.inputs or (self.several and bool(re.fullmatch(rf"{self.inputs[-1]}([2-9]|[1-9]\d+)", role)))
+        return role in self.inputs or self._is_one_of_several(role)
 
     def begin(self, pictures: Mapping[str, Picture], settings: Settings, machine: Machine) -> Work:
         """Apply the method to pictures by role."""
         if not self.several:
             return self.function(**pictures, settings=settings, machine=machine)
-        last = self.inputs[-1]
-        alike = [picture for role, picture in pictures.items() if self.is_input(role) and role.startswith(last)]
-        others = {role: picture for role, picture in pictures.items() if not role.startswith(last)}
-        return self.function(**others, **{f"{last}s": alike}, settings=settings, machine=machine)
+        alike = [picture for role, picture in pictures.items() if self._is_one_of_several(role)]
+        others = {role: picture for role, picture in pictures.items() if not self._is_one_of_several(role)}
+        return self.function(**others, **{f"{self.inputs[-1]}s": alike}, settings=settings, machine=machine)
+
+    def _is_one_of_several(self, role: str) -> bool:
+        return self.several and bool(re.fullmatch(rf"{self.inputs[-1]}([2-9]|[1-9]\d+)?", role))
 
     @property
     def settings(self) -> type[Settings]:

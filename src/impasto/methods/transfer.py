@@ -33,7 +33,7 @@ from impasto.losses import (
     mixture,
     moments_of_parts,
 )
-from impasto.machine import Machine, core_side
+from impasto.machine import Budget, Machine, budget, core_side
 from impasto.methods.settings import Layers, Settings, Shares, setting
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -171,12 +171,13 @@ def transfer(
         ratio=settings.scale_ratio,
         smallest_side=smallest,
     )
-    scene = _Scene(content, tuple(styles), shares, start, settings, machine, encoder)
+    memory = budget(machine)
+    scene = _Scene(content, tuple(styles), shares, start, settings, machine, encoder, memory)
     optimisation = Optimisation(
         settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
     )
     synthesis = Synthesis(schedule, scene.objective, scene.start, optimisation)
-    return Work(synthesis, encoder, settings.layers, content)
+    return Work(synthesis, encoder, settings.layers, content, memory)
 
 
 def _shares(settings: TransferSettings, count: int) -> tuple[float, ...]:
@@ -219,6 +220,7 @@ class _Scene:
     settings: TransferSettings
     machine: Machine
     encoder: VGG
+    budget: Budget
 
     def objective(self, scale: Scale) -> Objective:
         """Content, style and smoothness, with their targets at this scale."""
@@ -238,7 +240,7 @@ class _Scene:
                 Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
             ],
             bfloat16=self.machine.bfloat16,
-            tile=core_side(self.encoder, settings.layers, scale.height, scale.width, self.machine),
+            tile=core_side(self.encoder, settings.layers, scale.height, scale.width, self.budget),
         )
 
     def _style_loss(self, style: Mapping[str, Moments], where: Weights | None) -> SumLoss:
@@ -303,7 +305,7 @@ class _Scene:
     def _tiles(self, pixels: Tensor, layers: Iterable[str]) -> list[Tile]:
         """The tiles in which a picture of the size of `pixels` is encoded."""
         layers, (height, width) = tuple(layers), pixels.shape[-2:]
-        core = core_side(self.encoder, layers, height, width, self.machine)
+        core = core_side(self.encoder, layers, height, width, self.budget)
         return tiles(self.encoder, layers, height, width, core or max(height, width))
 
     def _core_features(self, pixels: Tensor, tile: Tile) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from impasto.encoders.vgg import VGG
+from impasto.machine import Budget
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
 from impasto.synthesis import Synthesis
@@ -21,6 +22,8 @@ class Work:
     encoder: VGG
     layers: Iterable[str]
     content: Picture
+    budget: Budget
+    """Of memory, for the synthesis."""
 
     def finish(self, pixels: Tensor) -> Picture:
         """The result from the synthesised pixels: the content's alpha and bit depth come back."""
