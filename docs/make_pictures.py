@@ -30,7 +30,7 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
         "starry-night",
         [{"preset": p} for p in ("sketch", "balanced", "painterly", "bold")],
     ),
-    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.02, 0.2, 1, 5)]),
+    "style-strength": ("barn", "wheat-field", [{"style_strength": s} for s in (0.1, 0.3, 1, 4)]),
     "content-strength": ("cat", "the-kiss", [{"content_strength": s} for s in (0.3, 1, 4)]),
     "style-scale": ("village", "udnie", [{"style_scale": s} for s in (0.5, 1, 2)]),
     "start": ("lighthouse", "great-wave", [{"start": s} for s in ("content", "noise", "style", "gray")]),

@@ -43,8 +43,8 @@ READOUTS = LAYERS[2:]  # the two largest layers are near enough to the teacher's
 # By what a painted picture lacks beside the teachers': nearly all of its style error is relu3_1's, and what is left
 # unexplained of relu4_2 adds to its content error.
 COUNT = dict.fromkeys(LAYERS, 1.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
-COUNT |= {"relu4_1": 6.0, "relu4_2": 20.0, "relu5_1": 4.0}
-COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0}
+COUNT |= {"relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
+COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 

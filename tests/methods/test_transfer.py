@@ -190,11 +190,18 @@ def test_starts_are_what_they_are_called(work: Begin) -> None:
     expected = {
         "content": content.pixels,
         "style": resize(style.pixels, 48, 64),
-        "gray": torch.full((1, 3, 48, 64), 0.5),
         "other.png": resize(other.pixels, 48, 64),
     }
     for name, pixels in expected.items():
         assert torch.equal(work(content, style, start=name, start_picture=other).synthesis.picture, pixels)
+
+
+def test_a_gray_start_is_nearly_even() -> None:
+    """Quite even, all positions would have the same gradient, and the picture would become a lattice."""
+    content = painted(48, 64)
+    gray = transfer(content, [content], TransferSettings.of(size=64, start="gray"), CPU).synthesis.picture
+    assert 0 < gray.std(dim=(-2, -1)).min() <= gray.std(dim=(-2, -1)).max() < 0.02
+    assert abs(float(gray.mean()) - 0.5) < 0.01
 
 
 def test_a_start_without_its_picture_is_one_sentence(work: Begin) -> None:

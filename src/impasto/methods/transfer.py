@@ -43,12 +43,15 @@ from impasto.synthesis.noise import natural_noise
 from impasto.synthesis.objective import encode
 
 CONTENT, SMOOTHNESS = 1.0, 2.0
-STYLE = {"gram": 20.0, "wasserstein": 100.0}
+STYLE = {"gram": 20.0, "wasserstein": 25.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
 WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
 LARGEST = 65_536
 STARTS = ("content", "noise", "style", "gray")
+NOISE = {"noise": 0.1, "gray": 0.01}
+"""Contrast (standard deviation) of starts without a picture; a photograph's, 0.2, would leave blotches. Positions of
+an even grey would have equal gradients and become a lattice."""
 GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
 Strength = Annotated[float, Field(ge=0, le=1000)]
@@ -254,11 +257,10 @@ class _Scene:
             pixels = resize(self.content.pixels, height, width)
         elif self.settings.start == "style":
             pixels = resize(self.styles[0].pixels, height, width)
-        elif self.settings.start == "gray":
-            pixels = torch.full((1, 3, height, width), 0.5)
-        elif self.settings.start == "noise":
+        elif self.settings.start in NOISE:
             drawn = fit(self.content.height, self.content.width, self.settings.coarsest)  # at all scales the same
-            pixels = resize(natural_noise(*drawn, self.settings.seed), height, width)
+            noise = natural_noise(*drawn, self.settings.seed, NOISE[self.settings.start])
+            pixels = resize(noise, height, width)
         elif self.start_picture is not None:
             pixels = resize(self.start_picture.pixels, height, width)
         else:
