@@ -253,3 +253,26 @@ def test_a_list_of_styles() -> None:
     assert not torch.equal(one.tensor, both.tensor)
     with pytest.raises(impasto.UsageError, match="takes one content and one or more style pictures"):
         impasto.transfer("harbour.jpg", [], **FAST)
+
+
+@pytest.mark.usefixtures("studio")
+def test_masks_may_be_pictures_in_memory() -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, :20] = 255
+    Image.fromarray(mask).save("mask.png")
+    by_path, in_memory = (
+        impasto.transfer("harbour.jpg", "starry.jpg", masks=masks, **FAST) for masks in ("mask.png", [mask])
+    )
+    assert torch.equal(by_path.tensor, in_memory.tensor)
+    assert not torch.equal(by_path.tensor, impasto.transfer("harbour.jpg", "starry.jpg", **FAST).tensor)
+
+
+@pytest.mark.usefixtures("studio")
+def test_a_mask_from_memory_is_asked_for_again() -> None:
+    mask = np.full((30, 40), 255, np.uint8)
+    impasto.transfer("harbour.jpg", "starry.jpg", masks=[mask], **FAST).save("out.png")
+    with pytest.raises(impasto.PictureError, match=r"the mask was a picture in memory .*: name its new place"):
+        impasto.rerun("out.png")
+    Image.fromarray(mask).save("mask.png")
+    again = impasto.rerun("out.png", {"mask": "mask.png"})
+    assert torch.allclose(again.tensor, impasto.read_picture("out.png").pixels, atol=0.5 / 255 + 1e-6)

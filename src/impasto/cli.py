@@ -31,7 +31,9 @@ RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
 COMMON = Group("Options everybody needs", sort_key=0)
 GROUPS = {
     name: Group(name.capitalize(), sort_key=place)
-    for place, name in enumerate(("picture", "style", "content", "colour", "optimisation", "output", "machine"), 1)
+    for place, name in enumerate(
+        ("picture", "style", "content", "regions", "colour", "optimisation", "output", "machine"), 1
+    )
 }
 OUTPUT, MACHINE = GROUPS["output"], GROUPS["machine"]
 

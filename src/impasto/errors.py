@@ -40,3 +40,8 @@ def near_match(word: str, known: Iterable[str]) -> str:
     """` (did you mean X?)` if something known is close to `word`, else an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 style`, `3 styles`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,7 @@ from impasto.encoders.catalogue import encoder_path
 from impasto.encoders.tiling import tiles, times_the_work
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
 from impasto.machine import Machine, Precision, core_side, estimated_memory, explained_memory, parse_memory, peak_memory
-from impasto.methods import Method, find_method
+from impasto.methods import Method, find_method, numbered
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work
 from impasto.pictures.atomic import write_failure
@@ -73,9 +73,10 @@ class Job:
 
     @classmethod
     def of(cls, method: str, inputs: Mapping[str, Source], settings: Mapping[str, Any], **where: Any) -> Job:
-        """A job from plain values; raises `UsageError`."""
+        """A job from plain values; raises `UsageError`. Settings that name pictures may be pictures themselves."""
         found = find_method(method)
-        return cls(found, inputs, found.settings.of(**settings), **where)
+        words, pictures = _named_pictures(found.settings, settings)
+        return cls(found, {**inputs, **pictures}, found.settings.of(**{**settings, **words}), **where)
 
     @classmethod
     def from_record(
@@ -93,9 +94,10 @@ class Job:
         """
         changes = dict(changes or {})
         method = find_method(record.method)
-        _check_names(method, changes)
-        named = {role: changes.pop(role) for role in [*changes] if method.is_input(role)}
         settings = method.settings.of(**record.settings)
+        roles = {one.role for one in record.inputs if one.role not in method.settings.model_fields}
+        _check_names(method, changes, roles)
+        named = {role: changes.pop(role) for role in [*changes] if method.is_input(role) or role in roles}
         settings = settings.changed(**_moved_encoder(settings, beside) | changes)
         wanted = {*filter(method.is_input, (one.role for one in record.inputs)), *settings.pictures}
         again = [one for one in record.inputs if one.role in wanted - {*named, *changes}]
@@ -289,8 +291,26 @@ def _foreign(path: Path) -> str:
     return f"{path}: is damaged, or a checkpoint of another version of impasto; start the work anew"
 
 
-def _check_names(method: Method, changes: Mapping[str, Any]) -> None:
-    known = {*method.inputs, *method.settings.model_fields}
+def _named_pictures(model: type[Settings], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Of settings that name pictures those that are pictures themselves: words in their place, and them by role."""
+    words: dict[str, Any] = {}
+    pictures: dict[str, Source] = {}
+    for name, role in model.picture_fields.items():
+        value = settings.get(name)
+        values: Sequence[Any] = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        stand_ins = []
+        for own_role, one in zip(numbered(role, len(values)), values, strict=True):
+            in_memory = not isinstance(one, str | PathLike)
+            stand_ins.append(own_role if in_memory else str(one))
+            if in_memory:
+                pictures[own_role] = one
+        if values:
+            words[name] = tuple(stand_ins) if values is value else stand_ins[0]
+    return words, pictures
+
+
+def _check_names(method: Method, changes: Mapping[str, Any], roles: Iterable[str]) -> None:
+    known = {*method.inputs, *method.settings.model_fields, *roles}
     for name in changes:
         if name not in known and not method.is_input(name):
             raise UsageError(f"{name}: no such setting or input{near_match(name, known)}")

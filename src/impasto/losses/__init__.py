@@ -3,8 +3,9 @@
 from impasto.losses.base import Features, Loss, SumLoss, Sums, Weights, normalised_weights
 from impasto.losses.content import ContentLoss
 from impasto.losses.gram import GramLoss
-from impasto.losses.mixed import MixedLoss
+from impasto.losses.mixed import MixedLoss, RegionsLoss
 from impasto.losses.moments import Moments, mixture, moments, moments_of_parts
+from impasto.losses.pixels import PixelLoss
 from impasto.losses.smoothness import Smoothness
 from impasto.losses.wasserstein import WassersteinLoss
 
@@ -15,6 +16,8 @@ __all__ = [
     "Loss",
     "MixedLoss",
     "Moments",
+    "PixelLoss",
+    "RegionsLoss",
     "Smoothness",
     "SumLoss",
     "Sums",

@@ -15,14 +15,21 @@ class ContentLoss(SumLoss):
     """Mean over layers of ‖F − P‖² / ‖P‖², F the features of the picture and P those of the content.
 
     0 for the content itself, 1 for a picture without features. Differs from Gatys et al. (½ Σ (F − P)²) by the
-    division, which makes strengths the same at every size and for every encoder.
+    division, which makes strengths the same at every size and for every encoder. `where` says which positions count,
+    `strengths` how much more or less some of them count than others.
     """
 
-    def __init__(self, content: Features, layer_weights: Mapping[str, float], where: Weights | None = None) -> None:
+    def __init__(
+        self,
+        content: Features,
+        layer_weights: Mapping[str, float],
+        where: Weights | None = None,
+        strengths: Weights | None = None,
+    ) -> None:
         self.layer_weights = normalised_weights(layer_weights)
         self.layers = tuple(self.layer_weights)
         self._target = {layer: content[layer].detach() for layer in self.layers}
-        self._where = where
+        self._where, self._strengths = where, strengths
         self.count = 2 * len(self.layers)
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
@@ -33,6 +40,8 @@ class ContentLoss(SumLoss):
             if self._where is not None:
                 where = cut(self._where[layer], layer, tile)
                 difference, power = difference * where, power * where
+            if self._strengths is not None:
+                difference = difference * cut(self._strengths[layer], layer, tile)
             found += [difference.sum(), power.sum()]
         return tuple(found)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
 from impasto.losses.content import relative_error
-from impasto.losses.moments import Moments, as_rows, sum_of_products, total_weight
+from impasto.losses.moments import Moments, sum_of_products, total_weight, weighted_rows
 
 
 class GramLoss(SumLoss):
@@ -31,15 +31,16 @@ class GramLoss(SumLoss):
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
         found: list[Tensor] = []
         for layer in self.layers:
-            rows = as_rows(features[layer])
-            weights = None if self._where is None else as_rows(cut(self._where[layer], layer, tile))
+            where = None if self._where is None else cut(self._where[layer], layer, tile)
+            rows, weights = weighted_rows(features[layer], where)
             found += [sum_of_products(rows, weights), total_weight(rows, weights)]
         return tuple(found)
 
     def of_sums(self, sums: Sums) -> Tensor:
         pairs = zip(self._target.values(), sums[::2], sums[1::2], strict=True)
         return weighted_sum(
-            self.layer_weights, (relative_error(total / count[..., None], target) for target, total, count in pairs)
+            self.layer_weights,
+            (relative_error(total / count.clamp(min=1e-12)[..., None], target) for target, total, count in pairs),
         )
 
 
@@ -48,5 +49,5 @@ def gram(features: Tensor, where: Tensor | None = None) -> Tensor:
 
     With `where` `(B, 1, H, W)` the weighted mean, so that it does not depend on how many positions count.
     """
-    rows, weights = as_rows(features), None if where is None else as_rows(where)
-    return sum_of_products(rows, weights) / total_weight(rows, weights)[..., None]
+    rows, weights = weighted_rows(features, where)
+    return sum_of_products(rows, weights) / total_weight(rows, weights).clamp(min=1e-12)[..., None]

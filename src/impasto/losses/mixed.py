@@ -1,8 +1,9 @@
-"""Several losses of one kind, such as one for each style, as one."""
+"""Several losses as one: of one kind, such as one for each style, or of parts of the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from torch import Tensor
 
@@ -25,4 +26,24 @@ class MixedLoss(SumLoss):
 
     def of_sums(self, sums: Sums) -> Tensor:
         parts = [share * one.of_sums(sums) for share, one in zip(self._shares, self._losses, strict=True)]
+        return sum(parts[1:], start=parts[0])
+
+
+class RegionsLoss(SumLoss):
+    """Σ factor × loss over losses that each look at a region of the picture."""
+
+    def __init__(self, losses: Sequence[SumLoss], factors: Sequence[float]) -> None:
+        self._losses, self._factors = tuple(losses), tuple(factors)
+        self.layers = tuple(dict.fromkeys(layer for one in losses for layer in one.layers))
+        self.count = sum(one.count for one in losses)
+
+    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
+        return tuple(total for one in self._losses for total in one.sums(features, picture, tile))
+
+    def of_sums(self, sums: Sums) -> Tensor:
+        rest = iter(sums)
+        parts = [
+            factor * one.of_sums(tuple(islice(rest, one.count)))
+            for factor, one in zip(self._factors, self._losses, strict=True)
+        ]
         return sum(parts[1:], start=parts[0])

@@ -28,19 +28,29 @@ class Moments:
 
 def moments(features: Features, where: Weights | None = None) -> dict[str, Moments]:
     """The moments of each layer, of the positions that count."""
-    return moments_of_parts([(features, where)])
+    return moments_of_parts([(features, [where])])[0]
 
 
-def moments_of_parts(parts: Iterable[tuple[Features, Weights | None]]) -> dict[str, Moments]:
-    """The moments of what consists of these parts, each with the weights of its positions."""
-    sums: dict[str, list[Tensor]] = {}
-    for features, where in parts:
-        for layer, values in features.items():
-            rows, weights = as_rows(values), None if where is None else as_rows(where[layer])
-            own = [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
-            so_far = sums.get(layer)
-            sums[layer] = own if so_far is None else [a + b for a, b in zip(so_far, own, strict=True)]
-    return {layer: Moments(first / count, second / count[..., None]) for layer, (first, second, count) in sums.items()}
+def moments_of_parts(parts: Iterable[tuple[Features, Sequence[Weights | None]]]) -> list[dict[str, Moments]]:
+    """The moments of what consists of these parts: one for each of the weights of positions that come with a part."""
+    sums: dict[tuple[int, str], list[Tensor]] = {}
+    for features, choices in parts:
+        for choice, where in enumerate(choices):
+            for layer, values in features.items():
+                rows, weights = weighted_rows(values, None if where is None else where[layer])
+                own = [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
+                so_far = sums.get((choice, layer))
+                sums[choice, layer] = own if so_far is None else [a + b for a, b in zip(so_far, own, strict=True)]
+    found: list[dict[str, Moments]] = [{} for _ in choices]
+    for (choice, layer), (first, second, count) in sums.items():
+        found[choice][layer] = moments_of_sums(first, second, count)
+    return found
+
+
+def moments_of_sums(first: Tensor, second: Tensor, count: Tensor) -> Moments:
+    """Moments from the sums of f `(B, C)` and of f fᵀ `(B, C, C)` over what weighs `count` `(B, 1)`."""
+    count = count.clamp(min=1e-12)
+    return Moments(first / count, second / count[..., None])
 
 
 def mixture(parts: Sequence[Mapping[str, Moments]], shares: Sequence[float]) -> dict[str, Moments]:
@@ -65,11 +75,28 @@ def as_rows(features: Tensor) -> Tensor:
     return wide.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def weighted_rows(features: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The positions of features `(B, C, H, W)` as rows `(B, N, C)`, and what they weigh `(B, N, 1)`, if not alike.
+
+    Rows that weigh nothing are left out, so that many regions of a picture take no more work than one whole.
+    """
+    rows = as_rows(features)
+    if where is None:
+        return rows, None
+    weights = as_rows(where)
+    if len(weights) > 1:
+        return rows, weights
+    counted = weights[0, :, 0].nonzero()[:, 0]
+    if len(counted) < weights.shape[1]:
+        rows, weights = rows.index_select(1, counted), weights.index_select(1, counted)
+    return rows, weights
+
+
 def total_weight(rows: Tensor, weights: Tensor | None) -> Tensor:
     """How many rows there are `(B, 1)`, or how much they weigh."""
     if weights is None:
         return rows.new_full((rows.shape[0], 1), rows.shape[1])
-    return weights.sum(1).clamp(min=1e-12)
+    return weights.sum(1)
 
 
 def sum_of(rows: Tensor, weights: Tensor | None) -> Tensor:

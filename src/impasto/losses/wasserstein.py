@@ -13,7 +13,14 @@ from torch import Tensor
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
-from impasto.losses.moments import Moments, as_rows, sum_of, sum_of_products, total_weight
+from impasto.losses.moments import (
+    Moments,
+    moments_of_sums,
+    sum_of,
+    sum_of_products,
+    total_weight,
+    weighted_rows,
+)
 
 RIDGE = 1e-4
 """Added to the diagonals of covariances, relative to the target's mean variance, so that roots have gradients."""
@@ -37,8 +44,8 @@ class WassersteinLoss(SumLoss):
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
         found: list[Tensor] = []
         for layer in self.layers:
-            rows = as_rows(features[layer])
-            weights = None if self._where is None else as_rows(cut(self._where[layer], layer, tile))
+            where = None if self._where is None else cut(self._where[layer], layer, tile)
+            rows, weights = weighted_rows(features[layer], where)
             found += [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
         return tuple(found)
 
@@ -47,7 +54,7 @@ class WassersteinLoss(SumLoss):
         return weighted_sum(
             self.layer_weights,
             (
-                target.relative_distance(Moments(first / count, second / count[..., None]))
+                target.relative_distance(moments_of_sums(first, second, count))
                 for target, first, second, count in triples
             ),
         )

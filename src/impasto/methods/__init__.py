@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from impasto.errors import UsageError, near_match
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from impasto.methods.settings import Settings
     from impasto.methods.work import Work
     from impasto.pictures.picture import Picture
+
+
+def numbered(role: str, count: int) -> list[str]:
+    """`style`, `style2`, `style3` …: the roles of so many pictures of a kind."""
+    return [role if number == 1 else f"{role}{number}" for number in range(1, count + 1)]
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class Method:
         """The roles of so many pictures; raises `UsageError` if there are too few or too many."""
         if count < len(self.inputs) or (count > len(self.inputs) and not self.several):
             raise UsageError(self.takes(count))
-        more = range(2, count - len(self.inputs) + 2) if self.several else ()
-        return (*self.inputs, *(f"{self.inputs[-1]}{number}" for number in more))
+        return (*self.inputs[:-1], *numbered(self.inputs[-1], count - len(self.inputs) + 1))
 
     def takes(self, given: int) -> str:
         """`transfer takes one content and one or more style pictures, 1 was given`."""
@@ -49,12 +53,14 @@ class Method:
         return role in self.inputs or self._is_one_of_several(role)
 
     def begin(self, pictures: Mapping[str, Picture], settings: Settings, machine: Machine) -> Work:
-        """Apply the method to pictures by role."""
-        if not self.several:
-            return self.function(**pictures, settings=settings, machine=machine)
-        alike = [picture for role, picture in pictures.items() if self._is_one_of_several(role)]
-        others = {role: picture for role, picture in pictures.items() if not self._is_one_of_several(role)}
-        return self.function(**others, **{f"{self.inputs[-1]}s": alike}, settings=settings, machine=machine)
+        """Apply the method to pictures by role; those that the settings name go in as one mapping, `pictures`."""
+        inputs: dict[str, Any] = {role: picture for role, picture in pictures.items() if role in self.inputs}
+        if self.several:
+            alike = [picture for role, picture in pictures.items() if self._is_one_of_several(role)]
+            inputs[f"{self.inputs[-1]}s"] = alike
+            del inputs[self.inputs[-1]]
+        named = {role: picture for role, picture in pictures.items() if not self.is_input(role)}
+        return self.function(**inputs, settings=settings, machine=machine, pictures=named)
 
     def _is_one_of_several(self, role: str) -> bool:
         return self.several and bool(re.fullmatch(rf"{self.inputs[-1]}([2-9]|[1-9]\d+)?", role))

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from impasto.errors import UsageError, near_match
+from impasto.methods import numbered
 
-Group = Literal["picture", "style", "content", "optimisation", "machine"]
+Group = Literal["picture", "style", "content", "regions", "colour", "optimisation", "machine"]
 
 
 def setting(default: Any, group: Group, description: str, *, common: bool = False, **constraints: Any) -> Any:
@@ -28,11 +29,22 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    picture_fields: ClassVar[Mapping[str, str]] = {}
+    """Fields that name further pictures, and their role; of several, the second one's is the role with a 2 …."""
 
     @property
     def pictures(self) -> dict[str, str]:
         """Paths of further pictures that these settings name, by role."""
-        return {}
+        found: dict[str, str] = {}
+        for field, role in self.picture_fields.items():
+            value = getattr(self, field)
+            paths = (value,) if isinstance(value, str) else value or ()
+            found |= dict(zip(numbered(role, len(paths)), map(self._path_of, paths), strict=True))
+        return {role: path for role, path in found.items() if path}
+
+    def _path_of(self, word: str) -> str:
+        """The path in a word that names a picture; empty where it means something else."""
+        return word
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -137,9 +149,35 @@ def _check_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
+def _parse_pairs(value: Any) -> Any:
+    """Values by name from `"sky:0.5,ground:2"`, a list of such words, or a mapping as it is."""
+    if isinstance(value, Mapping):
+        return {str(name): one if isinstance(one, float) else str(one) for name, one in value.items()}
+    pairs: dict[str, str] = {}
+    for word in _words(value):
+        name, _, one = (part.strip() for part in word.rpartition(":"))
+        if not name or not one:
+            raise ValueError(f"needs pairs like sky:2, not {_cut(repr(word))}")
+        if name in pairs:
+            raise ValueError(f"should name {name} once")
+        pairs[name] = one
+    return pairs
+
+
+def _words(value: Any) -> list[str]:
+    """The words of `"a,b"`, or of a sequence of texts as they are."""
+    return [word.strip() for word in value.split(",")] if isinstance(value, str) else [str(one) for one in value]
+
+
+def _check_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(words):
+        raise ValueError("needs words with commas between them, none of them empty")
+    return words
+
+
 def _parse_numbers(value: Any) -> Any:
     """Numbers from `"0.3,0.7"`, or a sequence of them as it is."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return _words(value) if isinstance(value, str) else value
 
 
 def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -153,3 +191,15 @@ Shares = Annotated[tuple[float, ...], BeforeValidator(_parse_numbers), AfterVali
 
 Layers = Annotated[dict[str, float], BeforeValidator(_parse_layers), AfterValidator(_check_weights)]
 """Weights by layer; only their proportions count."""
+
+Strength = Annotated[float, Field(ge=0, le=1000)]
+"""A factor of a loss."""
+
+Strengths = Annotated[dict[str, Strength], BeforeValidator(_parse_pairs)]
+"""Strengths by name."""
+
+Named = Annotated[dict[str, str], BeforeValidator(_parse_pairs)]
+"""Words by name."""
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_check_words)]
+"""Paths of several pictures of a kind."""

@@ -9,7 +9,7 @@ iterates; a little smoothness keeps noise out of what the encoder does not see.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,31 +18,31 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.encoders import load_encoder
-from impasto.encoders.tiling import Tile, tiles
-from impasto.encoders.vgg import VGG
-from impasto.errors import UsageError
+from impasto.errors import UsageError, counted
 from impasto.losses import (
     ContentLoss,
     GramLoss,
     MixedLoss,
     Moments,
+    PixelLoss,
+    RegionsLoss,
     Smoothness,
     SumLoss,
     WassersteinLoss,
     Weights,
     mixture,
-    moments_of_parts,
 )
-from impasto.machine import Budget, Machine, budget, core_side
-from impasto.methods.settings import Layers, Settings, Shares, setting
+from impasto.machine import Machine, budget
+from impasto.methods.reading import Reader
+from impasto.methods.regions import Region, RegionSettings, at_scale, understood
+from impasto.methods.settings import Layers, Shares, Strength, setting
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
 from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, coarse_to_fine
 from impasto.synthesis.noise import natural_noise
-from impasto.synthesis.objective import encode
 
-CONTENT, SMOOTHNESS = 1.0, 2.0
+CONTENT, SMOOTHNESS, KEPT = 1.0, 2.0, 100.0
 STYLE = {"gram": 20.0, "wasserstein": 25.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
@@ -54,12 +54,11 @@ NOISE = {"noise": 0.1, "gray": 0.01}
 an even grey would have equal gradients and become a lattice."""
 GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
-Strength = Annotated[float, Field(ge=0, le=1000)]
 
-
-class TransferSettings(Settings):
+class TransferSettings(RegionSettings):
     """Settings of `transfer`."""
 
+    picture_fields: ClassVar[Mapping[str, str]] = {**RegionSettings.picture_fields, "start": "start"}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "sketch": {"steps": 8},
         "balanced": {},
@@ -132,9 +131,8 @@ class TransferSettings(Settings):
             raise ValueError("style_strength, content_strength and smoothness are all 0: one of them must act")
         return self
 
-    @property
-    def pictures(self) -> dict[str, str]:
-        return {} if self.start in STARTS else {"start": self.start}
+    def _path_of(self, word: str) -> str:
+        return "" if word in STARTS else super()._path_of(word)
 
     @property
     def style_layer_weights(self) -> dict[str, float]:
@@ -154,14 +152,16 @@ def transfer(
     styles: Sequence[Picture],
     settings: TransferSettings,
     machine: Machine,
-    start: Picture | None = None,
+    pictures: Mapping[str, Picture] | None = None,
 ) -> Work:
     """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
-    `start` is the picture to begin with where `settings.start` names one. Raises `UsageError` for
-    layers that the encoder lacks, for pictures too small for them, and for a wrong number of weights.
+    `pictures` are those that the settings name, by role. Raises `UsageError` for layers that the encoder lacks, for
+    pictures too small for them, for a wrong number of weights and for regions that make no sense.
     """
+    pictures = pictures or {}
     shares = _shares(settings, len(styles))
+    regions = understood(settings, content, styles, pictures)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     encoder.check_layers(settings.layers)
     smallest = encoder.smallest_side(settings.layers)
@@ -175,7 +175,8 @@ def transfer(
         smallest_side=smallest,
     )
     memory = budget(machine)
-    scene = _Scene(content, tuple(styles), shares, start, settings, machine, encoder, memory)
+    reader = Reader(encoder, machine, memory)
+    scene = _Scene(content, tuple(styles), shares, regions, pictures.get("start"), settings, reader)
     optimisation = Optimisation(
         settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
     )
@@ -188,13 +189,9 @@ def _shares(settings: TransferSettings, count: int) -> tuple[float, ...]:
     weights = settings.style_weights or (1.0,) * count
     if len(weights) != count:
         raise UsageError(
-            f"style_weights: {_counted(len(weights), 'weight')} for {_counted(count, 'style')}: give one for each"
+            f"style_weights: {counted(len(weights), 'weight')} for {counted(count, 'style')}: give one for each"
         )
     return tuple(weight / sum(weights) for weight in weights)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _result_size(content: Picture, settings: TransferSettings, smallest: int) -> tuple[int, int]:
@@ -219,36 +216,109 @@ class _Scene:
     content: Picture
     styles: tuple[Picture, ...]
     shares: tuple[float, ...]
+    regions: tuple[Region, ...]
     start_picture: Picture | None
     settings: TransferSettings
-    machine: Machine
-    encoder: VGG
-    budget: Budget
+    reader: Reader
 
     def objective(self, scale: Scale) -> Objective:
         """Content, style and smoothness, with their targets at this scale."""
         settings = self.settings
-        content, content_where = self._content_features(scale)
-        styles = [self._style_moments(style, scale) for style in self.styles]
-        if settings.mix == "targets":
-            style_loss = self._style_loss(mixture(styles, self.shares), content_where)
-        else:
-            style_loss = MixedLoss([self._style_loss(style, content_where) for style in styles], self.shares)
-        content_loss = ContentLoss(content, settings.content_layers, content_where)
+        regions = at_scale(self.regions, settings, scale.height, scale.width) if self.regions else []
+        pixels = resize(self.content.pixels, scale.height, scale.width)
+        visible = self._visible(scale)
+        style_strength = settings.style_strength * STYLE[settings.style_loss]
+        terms = [
+            Term("content", self._content_loss(pixels, visible, regions), settings.content_strength * CONTENT),
+            Term("style", self._style_loss(scale, visible, regions), style_strength),
+            Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
+        ]
+        kept = [region.mask for region in regions if not region.styles]
+        if kept:
+            mask = sum(kept[1:], start=kept[0]) * (1.0 if visible is None else visible)
+            loss = PixelLoss(self.reader.on_device(pixels), self.reader.on_device(mask))
+            terms.append(Term("kept", loss, KEPT))
         return Objective(
-            self.encoder,
-            [
-                Term("content", content_loss, settings.content_strength * CONTENT),
-                Term("style", style_loss, settings.style_strength * STYLE[settings.style_loss]),
-                Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
-            ],
-            bfloat16=self.machine.bfloat16,
-            tile=core_side(self.encoder, settings.layers, scale.height, scale.width, self.budget),
+            self.reader.encoder,
+            terms,
+            bfloat16=self.reader.machine.bfloat16,
+            tile=self.reader.core_side(settings.layers, scale.height, scale.width),
         )
 
-    def _style_loss(self, style: Mapping[str, Moments], where: Weights | None) -> SumLoss:
+    def _visible(self, scale: Scale) -> Tensor | None:
+        """The content's alpha `(1, 1, H, W)`; None if it is opaque."""
+        return None if self.content.alpha is None else resize_mask(self.content.alpha, scale.height, scale.width)
+
+    def _content_loss(self, pixels: Tensor, visible: Tensor | None, regions: Sequence[Region]) -> ContentLoss:
+        layers = self.settings.content_layers
+        where = None if visible is None else self.reader.weights(visible, layers)
+        strengths = None
+        if any(region.content != 1 for region in regions):
+            masks = [region.content * region.mask for region in regions]
+            strengths = self.reader.weights(sum(masks[1:], start=masks[0]), layers)
+        return ContentLoss(self.reader.features(pixels, layers), layers, where, strengths)
+
+    def _style_loss(self, scale: Scale, visible: Tensor | None, regions: Sequence[Region]) -> SumLoss:
+        """One loss of the whole picture, or one of each region by its area, so that all are painted alike."""
+        layers = self.settings.style_layer_weights
+        if not regions:
+            where = None if visible is None else self.reader.weights(visible, layers)
+            count = len(self.styles)
+            everything = Region("everything", torch.ones(1, 1, 1, 1), tuple(range(count)), (None,) * count)
+            return self._style_loss_of(everything.styles, self._targets(scale, [everything])[0], where)
+        painted = [region for region in regions if region.styles]
+        losses = []
+        for region, targets in zip(painted, self._targets(scale, painted), strict=True):
+            mask = region.mask if visible is None else region.mask * visible
+            where = self.reader.weights(mask, layers, self.settings.guidance, power=2)  # as (T∘F)(T∘F)ᵀ has it
+            losses.append(self._style_loss_of(region.styles, targets, where))
+        return RegionsLoss(losses, [region.strength * float(region.mask.mean()) for region in painted])
+
+    def _style_loss_of(
+        self, styles: Sequence[int], targets: Sequence[Mapping[str, Moments]], where: Weights | None
+    ) -> SumLoss:
+        """The loss of what is painted by these styles."""
         kind = GramLoss if self.settings.style_loss == "gram" else WassersteinLoss
-        return kind(style, self.settings.style_layer_weights, where)
+        total = sum(self.shares[number] for number in styles)
+        shares = [self.shares[number] / total for number in styles]
+        weights = self.settings.style_layer_weights
+        if self.settings.mix == "targets":
+            return kind(mixture(targets, shares), weights, where)
+        return MixedLoss([kind(target, weights, where) for target in targets], shares)
+
+    def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
+        """The moments of the styles of each region."""
+        found: list[list[dict[str, Moments]]] = [[] for _ in painted]
+        for number, style in enumerate(self.styles):
+            users = [place for place, region in enumerate(painted) if number in region.styles]
+            masks = [painted[place].style_masks[painted[place].styles.index(number)] for place in users]
+            for place, target in zip(users, self._style_moments(style, masks, scale) if users else [], strict=True):
+                found[place].append(target)
+        return found
+
+    def _style_moments(self, style: Picture, masks: Sequence[Tensor | None], scale: Scale) -> list[dict[str, Moments]]:
+        """The moments of a style: of all of it, or of what each of the masks shows."""
+        layers = self.settings.style_layer_weights
+        area = scale.pixels * self.settings.style_scale**2
+        height, width = equal_area(style.height, style.width, area)
+        smallest = self.reader.encoder.smallest_side(layers)
+        if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
+            height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
+            if height * width > 16 * area:
+                raise UsageError(
+                    f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
+                    "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
+                )
+        visible = None if style.alpha is None else resize_mask(style.alpha, height, width)
+        choices: list[Weights | None] = []
+        for mask in masks:
+            if mask is None:
+                choices.append(None if visible is None else self.reader.weights(visible, layers))
+                continue
+            scaled = resize_mask(mask.float(), height, width)
+            scaled = scaled if visible is None else scaled * visible
+            choices.append(self.reader.weights(scaled, layers, self.settings.guidance, power=2))
+        return self.reader.moments(resize(style.pixels, height, width), layers, choices)
 
     def start(self, scale: Scale) -> Tensor:
         """The first picture `(1, 3, H, W)`."""
@@ -267,64 +337,4 @@ class _Scene:
             raise UsageError(
                 f"start: {self.settings.start!r} is neither {', '.join(STARTS)} nor a picture given with it"
             )
-        return self._on_device(pixels)
-
-    def _content_features(self, scale: Scale) -> tuple[dict[str, Tensor], Weights | None]:
-        pixels = resize(self.content.pixels, scale.height, scale.width)
-        where = self._where(self.content, pixels)
-        tiles = self._tiles(pixels, self.settings.content_layers)
-        if len(tiles) == 1:
-            return self._encode(pixels, self.settings.content_layers), where
-        features: dict[str, Tensor] = {}
-        for tile in tiles:
-            for layer, values in self._core_features(pixels, tile).items():
-                size = self.encoder.sizes(tile.height, tile.width)[layer]
-                whole = features.setdefault(layer, values.new_empty(*values.shape[:2], *size))
-                whole[..., *tile.place(layer)] = values
-        return features, where
-
-    def _style_moments(self, style: Picture, scale: Scale) -> dict[str, Moments]:
-        area = scale.pixels * self.settings.style_scale**2
-        height, width = equal_area(style.height, style.width, area)
-        smallest = self.encoder.smallest_side(self.settings.style_layer_weights)
-        if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
-            height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
-            if height * width > 16 * area:
-                raise UsageError(
-                    f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
-                    "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
-                )
-        pixels = resize(style.pixels, height, width)
-        where = self._where(style, pixels)
-        return moments_of_parts(
-            (
-                self._core_features(pixels, tile),
-                where and {layer: where[layer][..., *tile.place(layer)] for layer in tile.strides},
-            )
-            for tile in self._tiles(pixels, self.settings.style_layer_weights)
-        )
-
-    def _tiles(self, pixels: Tensor, layers: Iterable[str]) -> list[Tile]:
-        """The tiles in which a picture of the size of `pixels` is encoded."""
-        layers, (height, width) = tuple(layers), pixels.shape[-2:]
-        core = core_side(self.encoder, layers, height, width, self.budget)
-        return tiles(self.encoder, layers, height, width, core or max(height, width))
-
-    def _core_features(self, pixels: Tensor, tile: Tile) -> dict[str, Tensor]:
-        """The features of a tile's core."""
-        features = self._encode(pixels[..., *tile.area], tile.strides)
-        return {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
-
-    @torch.no_grad()
-    def _encode(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        return encode(self.encoder, self._on_device(pixels), layers, bfloat16=self.machine.bfloat16)
-
-    def _where(self, picture: Picture, pixels: Tensor) -> Weights | None:
-        """Where a picture resized to `pixels` is visible, at every layer; None if it is everywhere."""
-        if picture.alpha is None:
-            return None
-        sizes = self.encoder.sizes(pixels.shape[-2], pixels.shape[-1])
-        return {layer: self._on_device(resize_mask(picture.alpha, *sizes[layer])) for layer in self.settings.layers}
-
-    def _on_device(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.machine.device).contiguous(memory_format=torch.channels_last)
+        return self.reader.on_device(pixels)

@@ -9,7 +9,8 @@ from torch import Tensor
 def natural_noise(height: int, width: int, seed: int, contrast: float) -> Tensor:
     """A random grey picture `(1, 3, H, W)` in 0..1 with the 1/f spectrum of natural pictures (Field 1987).
 
-    `contrast` is its standard deviation. White noise leaves its grain in a finished picture and says nothing about where things go; this begins with soft
+    `contrast` is its standard deviation. White noise leaves its grain in a finished picture and says nothing about
+    where things go; this begins with soft
     blotches of all sizes around mid-grey, without colours that would have to be painted over. Drawn on the CPU, so
     that all devices begin alike.
     """

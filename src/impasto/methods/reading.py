@@ -1,0 +1,74 @@
+"""What methods read of pictures through an encoder: features and their moments, in tiles where memory asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from impasto.encoders.tiling import Tile, tiles
+from impasto.encoders.vgg import VGG
+from impasto.losses import Features, Moments, Weights, moments_of_parts
+from impasto.machine import Budget, Machine, core_side
+from impasto.pictures.regions import Guidance, at_layers
+from impasto.synthesis.objective import encode
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An encoder on a machine, within a budget of memory."""
+
+    encoder: VGG
+    machine: Machine
+    budget: Budget
+
+    def core_side(self, layers: Iterable[str], height: int, width: int) -> int | None:
+        """Side of the cores of the tiles in which a picture is to be looked at; None for one piece."""
+        return core_side(self.encoder, layers, height, width, self.budget)
+
+    def features(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of pixels `(1, 3, H, W)`, by layer."""
+        whole: dict[str, Tensor] = {}
+        for tile, values in self._parts(pixels, layers):
+            for layer, core in values.items():
+                size = self.encoder.sizes(tile.height, tile.width)[layer]
+                if core.shape[-2:] == size:
+                    whole[layer] = core
+                    continue
+                features = whole.setdefault(layer, core.new_empty(*core.shape[:2], *size))
+                features[..., *tile.place(layer)] = core
+        return whole
+
+    def moments(
+        self, pixels: Tensor, layers: Iterable[str], choices: Sequence[Weights | None]
+    ) -> list[dict[str, Moments]]:
+        """Moments of the features of pixels `(1, 3, H, W)`: one for each choice of weights of their positions."""
+        return moments_of_parts(
+            (
+                values,
+                [where and {layer: where[layer][..., *tile.place(layer)] for layer in values} for where in choices],
+            )
+            for tile, values in self._parts(pixels, layers)
+        )
+
+    def weights(
+        self, mask: Tensor, layers: Iterable[str], guidance: Guidance = "simple", power: int = 1
+    ) -> dict[str, Tensor]:
+        """A mask `(1, 1, H, W)` of a picture as weights of its positions at layers, to some power."""
+        found = at_layers(mask, self.encoder, layers, guidance)
+        return {layer: self.on_device(weights.pow(power)) for layer, weights in found.items()}
+
+    def on_device(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.machine.device).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _parts(self, pixels: Tensor, layers: Iterable[str]) -> Iterator[tuple[Tile, Features]]:
+        """The features of the cores of the tiles that make up a picture."""
+        layers, (height, width) = tuple(layers), pixels.shape[-2:]
+        core = self.core_side(layers, height, width) or max(height, width)
+        for tile in tiles(self.encoder, layers, height, width, core):
+            part = self.on_device(pixels[..., *tile.area])
+            features = encode(self.encoder, part, layers, bfloat16=self.machine.bfloat16)
+            yield tile, {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}

@@ -1,0 +1,196 @@
+"""Regions: soft masks with names, from masks or colour-coded segmentations, and what becomes of them at a layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize_mask
+
+Guidance = Literal["simple", "inside", "all"]
+"""How a mask follows the receptive field of a layer."""
+
+MOST_SEGMENTS = 32
+SMALLEST_SEGMENT = 0.003
+"""Share of the picture; rarer colours are the soft edges of others."""
+ALIKE = 40
+"""Largest difference per channel (0..255) of what counts as the same colour: JPEG files have no even colours."""
+EVEN = 8
+"""How far from its colour a pixel of an evenly painted segment may be; compression adds some noise."""
+SMALLEST_EVEN_PART = 0.7
+"""Share of the pixels of a segmentation that are so; photographs have much fewer."""
+LEFT_BY_EROSION = 0.3
+"""Share of a region's area that `inside` leaves at the least, so that small regions do not vanish in deep layers."""
+
+Colours = np.ndarray[tuple[int, int], np.dtype[np.int16]]
+Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+_COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "cyan": (0, 255, 255),
+    "magenta": (255, 0, 255),
+    "gray": (128, 128, 128),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """The pixels of one colour of a segmentation: `mask` `(1, 1, H, W)`, bool, and the colour, 0..255."""
+
+    name: str
+    colour: tuple[int, int, int]
+    mask: Tensor
+
+    @property
+    def share(self) -> float:
+        """Of the area."""
+        return float(self.mask.float().mean())
+
+    def is_like(self, other: Segment) -> bool:
+        """Whether the colours of two segmentations mean the same."""
+        return _distance(self.colour, other.colour) <= ALIKE
+
+
+def mask_of(picture: Picture, inverted: bool = False) -> Tensor:
+    """A picture as a mask `(1, 1, H, W)` in 0..1: white counts, transparent parts do not.
+
+    Raises `UsageError` for a mask that is black everywhere.
+    """
+    grey = picture.pixels.mean(1, keepdim=True)
+    mask = 1 - grey if inverted else grey
+    if picture.alpha is not None:
+        mask = mask * picture.alpha
+    if not bool((mask > 0.5 / 255).any()):
+        seen = "white everywhere and turned round" if inverted else "black everywhere"
+        raise UsageError(f"{picture.name}: the mask is {seen}: paint white where it should act")
+    return mask
+
+
+def segments(picture: Picture) -> list[Segment]:
+    """The segments of a colour-coded picture, the largest first; edges and noise go to the nearest colour.
+
+    Transparent pixels belong to no segment. Raises `UsageError` for a picture without even colours.
+    """
+    values = (picture.pixels[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    packed = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.int16)
+    chosen = _dominant(colours, counts)
+    if not chosen:
+        raise UsageError(
+            f"{picture.name}: has {len(codes)} colours and few even parts, so it is no segmentation: "
+            f"paint each region in one colour, {MOST_SEGMENTS} at most"
+        )
+    nearest = np.abs(colours[:, None] - colours[chosen]).max(2).argmin(1).astype(np.uint8)
+    labels = torch.from_numpy(nearest[inverse.reshape(packed.shape)])[None, None]
+    found = []
+    for number, index in enumerate(chosen):
+        red, green, blue = (int(value) for value in colours[index])
+        mask = labels == number
+        if picture.alpha is not None:
+            mask &= picture.alpha > 0
+        found.append(Segment(_name_of((red, green, blue)), (red, green, blue), mask))
+    return sorted((one for one in found if one.share > 0), key=lambda one: -one.share)
+
+
+def _dominant(colours: Colours, counts: Counts) -> list[int]:
+    """The frequent colours that differ, by index, the most frequent first; none if there are too many or none is even.
+
+    `colours` `(N, 3)`, 0..255, occur `counts` `(N,)` times.
+    """
+    chosen: list[int] = []
+    left, even, pixels = counts.copy(), 0, counts.sum()
+    while left.sum() >= SMALLEST_SEGMENT * pixels and len(chosen) <= MOST_SEGMENTS:
+        index = int(left.argmax())
+        distance = np.abs(colours - colours[index]).max(1)
+        near = distance <= ALIKE
+        core = left[distance <= EVEN].sum()
+        if core >= max(SMALLEST_SEGMENT * pixels, left[near].sum() / 2):  # soft edges have colours of all mixtures
+            chosen.append(index)
+            even += core
+        left[near] = 0
+    return chosen if len(chosen) <= MOST_SEGMENTS and even >= SMALLEST_EVEN_PART * pixels else []
+
+
+def _name_of(colour: Sequence[int]) -> str:
+    """`green`, or `#40ff00`."""
+    for name, known in _COLOURS.items():
+        if _distance(colour, known) <= EVEN:
+            return name
+    return "#" + "".join(f"{value:02x}" for value in colour)
+
+
+def _distance(a: Sequence[int], b: Sequence[int]) -> int:
+    return max(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+def without_overlap(masks: Sequence[Tensor]) -> list[Tensor]:
+    """The same masks `(1, 1, H, W)` where they sum to 1 at most; where it is more, in the same proportions."""
+    total = sum(masks[1:], start=masks[0]).clamp(min=1)
+    return [mask / total for mask in masks]
+
+
+def feathered(mask: Tensor, radius: float) -> Tensor:
+    """A mask `(1, 1, H, W)` with soft edges: a Gaussian blur of standard deviation `radius`, in pixels."""
+    reach = math.ceil(3 * radius)
+    if reach < 1:
+        return mask
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / radius).square())
+    kernel = (kernel / kernel.sum()).to(mask.device)
+    padded = F.pad(mask.float(), (reach, reach, 0, 0), mode="replicate")
+    padded = F.pad(F.conv2d(padded, kernel.view(1, 1, 1, -1)), (0, 0, reach, reach), mode="replicate")
+    return F.conv2d(padded, kernel.view(1, 1, -1, 1)).clamp(0, 1)
+
+
+def at_layers(mask: Tensor, encoder: VGG, layers: Iterable[str], guidance: Guidance) -> dict[str, Tensor]:
+    """A mask `(1, 1, H, W)` of a picture at layers of an encoder, following the receptive field.
+
+    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (CVPR 2017), section 4: `simple` is the mean
+    over the area that a position stands for; `inside` are the positions that see nothing else than the region, or at
+    least the innermost third of it; `all` those that see something of it. The rim of the receptive field, which hardly
+    matters, does not count: otherwise pixels at an edge would belong to no region in any layer, and stay as they are.
+    """
+    sizes = encoder.sizes(mask.shape[-2], mask.shape[-1])
+    found = {}
+    for layer in layers:
+        place = encoder.geometry[layer]
+        simple = resize_mask(mask.float(), *sizes[layer])
+        reach = math.ceil((place.receptive_field - place.stride) / 2 / place.stride) - 1
+        if guidance == "inside":
+            found[layer] = _eroded(simple, reach)
+        else:
+            found[layer] = _dilated(simple, reach) if guidance == "all" else simple
+    return found
+
+
+def _eroded(mask: Tensor, reach: int) -> Tensor:
+    """Each value the smallest within `reach` positions, or within as many as leave a share of the area."""
+    enough = LEFT_BY_EROSION * float(mask.sum())
+    for smaller in range(reach, 0, -1):
+        eroded = -_dilated(-mask, smaller)
+        if float(eroded.sum()) >= enough:
+            return eroded
+    return mask
+
+
+def _dilated(mask: Tensor, reach: int) -> Tensor:
+    """Each value the largest within `reach` positions; what lies beyond the picture has no say."""
+    if reach == 0:
+        return mask
+    return F.max_pool2d(mask, 2 * reach + 1, stride=1, padding=reach)
