@@ -6,32 +6,11 @@ python benchmarks/contact_sheet.py --columns 4 --width 400 --out sheet.jpg a.png
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-CAPTION = 16
-
-
-def contact_sheet(
-    pictures: Sequence[tuple[str, Image.Image]], *, columns: int, width: int, captions: bool = True
-) -> Image.Image:
-    """A sheet of pictures `(caption, image)`, row by row, each `width` pixels wide."""
-    above = CAPTION if captions else 0
-    tiles = [(caption, picture.convert("RGB")) for caption, picture in pictures]
-    tiles = [(c, p.resize((width, round(p.height * width / p.width)), Image.Resampling.LANCZOS)) for c, p in tiles]
-    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    heights = [max(picture.height for _, picture in row) + above for row in rows]
-    sheet = Image.new("RGB", (columns * width, sum(heights)), "white")
-    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(12), 0
-    for row, height in zip(rows, heights, strict=True):
-        for column, (caption, picture) in enumerate(row):
-            sheet.paste(picture, (column * width, top + above))
-            if captions:
-                draw.text((column * width + 3, top + 1), caption, "black", font)
-        top += height
-    return sheet
+from impasto.sheets import contact_sheet
 
 
 def main() -> None:

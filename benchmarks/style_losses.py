@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 import impasto
-from contact_sheet import contact_sheet
 from impasto.encoders import load_encoder
 from impasto.pictures.files import read_picture
 from impasto.pictures.resize import equal_area, resize
+from impasto.sheets import contact_sheet
 from measures import noise, sliced_wasserstein
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -14,9 +14,7 @@ from typing import Any
 from PIL import Image
 
 import impasto
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from contact_sheet import contact_sheet
+from impasto.sheets import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = Path(__file__).parent / "pictures"

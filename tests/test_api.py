@@ -257,8 +257,8 @@ def test_a_list_of_styles() -> None:
 
 @pytest.mark.usefixtures("studio")
 def test_masks_may_be_pictures_in_memory() -> None:
-    mask = np.zeros((30, 40), np.uint8)
-    mask[:, :20] = 255
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :32] = 255
     Image.fromarray(mask).save("mask.png")
     by_path, in_memory = (
         impasto.transfer("harbour.jpg", "starry.jpg", masks=masks, **FAST) for masks in ("mask.png", [mask])
@@ -269,7 +269,7 @@ def test_masks_may_be_pictures_in_memory() -> None:
 
 @pytest.mark.usefixtures("studio")
 def test_a_mask_from_memory_is_asked_for_again() -> None:
-    mask = np.full((30, 40), 255, np.uint8)
+    mask = np.full((48, 64), 255, np.uint8)
     impasto.transfer("harbour.jpg", "starry.jpg", masks=[mask], **FAST).save("out.png")
     with pytest.raises(impasto.PictureError, match=r"the mask was a picture in memory .*: name its new place"):
         impasto.rerun("out.png")

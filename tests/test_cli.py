@@ -626,3 +626,73 @@ def test_an_impossible_budget_is_wrong_use(transfer: Command, memory: str) -> No
     shown = transfer(f"--memory={memory}")
     assert shown.code == 2
     assert f"memory {memory}: needs an amount" in shown.err
+
+
+# Regions
+
+
+@pytest.fixture
+def maps(studio: Path) -> Path:
+    """half.png and not-half.png, masks of harbour.jpg, and map.png with a green and a blue half."""
+    left = np.zeros((48, 64), np.uint8)
+    left[:, :32] = 255
+    Image.fromarray(left).save(studio / "half.png")
+    Image.fromarray(255 - left).save(studio / "not-half.png")
+    Image.fromarray(np.stack([0 * left, left, 255 - left], 2)).save(studio / "map.png")
+    return studio
+
+
+@pytest.mark.usefixtures("maps")
+def test_masks_are_recorded_and_made_again(transfer: Command, impasto: Command) -> None:
+    assert transfer("--masks", "not:half.png", "-o", "out.png").code == 0
+    assert [one.role for one in read_record(Path("out.png")).inputs] == ["content", "style", "mask"]
+    assert impasto("rerun", "out.png", "-o", "again.png").code == 0
+    assert np.array_equal(pixels("again.png"), pixels("out.png"))
+    assert impasto("rerun", "out.png", "--set", "masks=not-half.png", "-o", "turned.png").code == 0
+    assert np.allclose(pixels("turned.png"), pixels("out.png"), atol=2)
+    assert impasto("rerun", "out.png", "--set", "masks=half.png", "-o", "other.png").code == 0
+    assert not np.allclose(pixels("other.png"), pixels("out.png"), atol=2)
+
+
+@pytest.mark.usefixtures("maps")
+def test_a_mask_is_an_input_and_never_written(transfer: Command) -> None:
+    before = Path("half.png").read_bytes()
+    shown = transfer("--masks", "half.png", "-o", "half.png", "--force")
+    assert (shown.code, Path("half.png").read_bytes()) == (2, before)
+    assert shown.last_line.startswith("half.png: is an input")
+
+
+@pytest.mark.usefixtures("maps")
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--masks", "hlf.png"), 1, "hlf.png: no such file (did you mean half.png?)"),
+        (("--masks", "half.png,half.png"), 2, "masks: 2 masks for 1 style: give one for each"),
+        (("--masks", "starry.jpg"), 2, "starry.jpg: is 60×60, and harbour.jpg is 64×48: a mask needs the shape"),
+        (("--segmentation", "harbour.jpg"), 2, "harbour.jpg: has "),
+        (("--region-styles", "green:1"), 2, "region_styles: needs a segmentation of the content beside it"),
+        (("--segmentation", "map.png", "--region-styles", "green"), 2, "region_styles: 'green' is not allowed"),
+        (("--segmentation", "map.png", "--region-content", "sky:2"), 2, "region_content: sky is no region"),
+    ],
+)
+def test_wrong_regions_are_one_sentence(transfer: Command, words: tuple[str, ...], code: int, sentence: str) -> None:
+    shown = transfer(*words)
+    assert shown.code == code
+    assert shown.last_line.startswith(sentence)
+
+
+@pytest.mark.usefixtures("maps")
+def test_regions_says_and_shows_what_it_understood(impasto: Command) -> None:
+    words = ("harbour.jpg", "starry.jpg", "--segmentation", "map.png", "--region-strengths", "green:0.5")
+    shown = impasto("regions", *words, *FAST)
+    assert shown.code == 0
+    rows = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
+    assert rows["green"].startswith("50% of the picture · starry.jpg · strength 0.5 · relu1_1 50%, relu2_1 ")
+    assert rows["blue"].startswith("50% of the picture · starry.jpg · relu1_1 50%")
+    assert rows["masks"] == "harbour.regions.png"
+    with Image.open("harbour.regions.png") as sheet:
+        assert sheet.width == 6 * 240
+        left, right = np.asarray(sheet)[100, [250, 470]]  # relu1_1 of the first region
+        assert (left.min() > 250) == (next(iter(rows)) == "green")
+        assert (right.min() > 250) == (next(iter(rows)) == "blue")
+    assert impasto("regions", "harbour.jpg", "starry.jpg", *FAST).last_line.startswith("there are no regions")

@@ -153,8 +153,10 @@ def build_app(words: Sequence[str], console: Console) -> App:
     app.register_install_completion_command()
     called = next((word for word in words if not word.startswith("-")), None)
     for method in METHODS.values():
-        command = _method_command(method, console) if called == method.name else _stub
+        command = _method_command(method, console, _perform) if called == method.name else _stub
         app.command(command, name=method.name, help=method.summary)
+    regions = _method_command(METHODS["transfer"], console, _show_regions) if called == "regions" else _stub
+    app.command(regions, name="regions", help="Say and show what transfer would understand of masks and segmentations.")
     _add_record_commands(app, console)
     _add_info_command(app, console)
     return app
@@ -164,7 +166,9 @@ def _stub() -> None:
     """Stands in the list of commands for a method that is not called."""
 
 
-def _method_command(method: Method, console: Console) -> Callable[..., None]:
+def _method_command(
+    method: Method, console: Console, act: Callable[[Job, OutputOptions, Console], None]
+) -> Callable[..., None]:
     """A function whose signature holds the method's inputs, settings, and the options of output and machine."""
 
     def command(
@@ -179,7 +183,7 @@ def _method_command(method: Method, console: Console) -> Callable[..., None]:
         given = {name: value for name, value in settings.items() if value is not None}
         inputs = dict(zip(method.roles(len(paths)), paths, strict=True))
         job = Job.of(method.name, inputs, given, **_where(machine or MachineOptions()))
-        _perform(job, output or OutputOptions(), console)
+        act(job, output or OutputOptions(), console)
 
     kind = inspect.Parameter
     parameters = [
@@ -305,6 +309,21 @@ def _perform(job: Job, options: OutputOptions, console: Console, default: Path |
     given = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "output"}
     output = session.Output(path, **given).settled(job.paths.values())
     session.perform(job.begin(console.download), output, console)
+
+
+def _show_regions(job: Job, options: OutputOptions, console: Console) -> None:
+    """Print the regions of a job, and write a sheet of their masks."""
+    from impasto.overview import regions_overview
+    from impasto.pictures.files import read_picture, write_picture
+    from impasto.session import Output
+
+    job.require_inputs()
+    content = job.paths["content"]
+    path = options.output or content.with_name(f"{content.stem}.regions.png")
+    output = Output(path, quality=options.quality, preview=False, force=options.force).settled(job.paths.values())
+    rows, sheet = regions_overview(job)
+    write_picture(read_picture(sheet), output.path, quality=output.quality)
+    console.facts([*rows, ("masks", str(output.path))])
 
 
 def _changes(words: Sequence[str]) -> dict[str, str]:

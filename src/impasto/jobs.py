@@ -94,13 +94,14 @@ class Job:
         """
         changes = dict(changes or {})
         method = find_method(record.method)
-        settings = method.settings.of(**record.settings)
+        recorded = method.settings.of(**record.settings)
         roles = {one.role for one in record.inputs if one.role not in method.settings.model_fields}
         _check_names(method, changes, roles)
         named = {role: changes.pop(role) for role in [*changes] if method.is_input(role) or role in roles}
-        settings = settings.changed(**_moved_encoder(settings, beside) | changes)
-        wanted = {*filter(method.is_input, (one.role for one in record.inputs)), *settings.pictures}
-        again = [one for one in record.inputs if one.role in wanted - {*named, *changes}]
+        settings = recorded.changed(**_moved_encoder(recorded, beside) | changes)
+        as_before = {role for role, path in recorded.pictures.items() if settings.pictures.get(role) == path}
+        wanted = {*filter(method.is_input, (one.role for one in record.inputs)), *as_before} - {*named}
+        again = [one for one in record.inputs if one.role in wanted]
         found = {one.role: _find_input(one, beside, advice) for one in again}
         checksums = {one.role: one.sha256 for one in again if one.sha256}
         if "encoder" not in changes:
@@ -118,6 +119,13 @@ class Job:
             if not there:
                 read_picture(path, name=path.name)
 
+    def read_pictures(self) -> dict[str, Picture]:
+        """All the pictures that go in, by role; raises `ImpastoError`s."""
+        return {
+            role: read_picture(source, max_pixels=self.max_pixels, name=_name(role, source))
+            for role, source in self.sources.items()
+        }
+
     def begin(self, downloads: DownloadObserver | None = None) -> Running:
         """Read the inputs and prepare the work; raises `ImpastoError`s for whatever is wrong with them.
 
@@ -131,10 +139,7 @@ class Job:
 
     def _prepare(self, downloads: DownloadObserver | None) -> Running:
         machine = Machine.choose(str(self.device), self.precision, self.threads, self.memory)
-        pictures = {
-            role: read_picture(source, max_pixels=self.max_pixels, name=_name(role, source))
-            for role, source in self.sources.items()
-        }
+        pictures = self.read_pictures()
         if downloads is not None:
             self._fetch_encoder(downloads)
         work = self.method.begin(pictures, self.settings, machine)

@@ -29,6 +29,8 @@ INVERTED = "not:"
 KEEP = "keep"
 REST = "rest"
 """What no region covers."""
+NOTHING = 1e-3
+"""A mask that is nowhere above it is rounding."""
 SAME_ASPECT = 0.02
 """Largest relative difference between the aspects of a picture and its mask."""
 
@@ -137,6 +139,8 @@ def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, w
     if settings.rest == "last":
         last = max(range(len(scaled)), key=lambda i: max(scaled[i].styles, default=-1))
         scaled[last] = replace(scaled[last], mask=scaled[last].mask + left)
+        return scaled
+    if float(left.max()) < NOTHING:
         return scaled
     content = (settings.region_content or {}).get(REST, 1.0)
     return [*scaled, Region(REST, left, (), (), content=content)]
