@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import impasto as package
-from impasto import api, console
+from impasto import api, console, session
 from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
 from impasto.encoders.tiling import Tile, tiles
 from impasto.methods.transfer import TransferSettings
@@ -387,10 +387,10 @@ def test_help_has_every_setting_with_its_description_and_default(
     monkeypatch.setenv("COLUMNS", "400")
     lines = impasto("transfer", "--help").out.splitlines()
     for name, field in TransferSettings.model_fields.items():
-        line = next(line for line in lines if f"--{name.replace('_', '-')} " in line)
+        line = next(line for line in lines if line.startswith(f"│ --{name.replace('_', '-')} "))
         assert field.description is not None
         assert field.description.replace("`", "")[:60] in line
-        if field.default is not None and not isinstance(field.default, dict):
+        if field.default is not None and not isinstance(field.default, dict | bool):
             assert f"[default: {field.default}]" in line
     assert any("--content-layers" in line and "[default: relu4_2]" in line for line in lines)
 
@@ -696,3 +696,24 @@ def test_regions_says_and_shows_what_it_understood(impasto: Command) -> None:
         assert (left.min() > 250) == (next(iter(rows)) == "green")
         assert (right.min() > 250) == (next(iter(rows)) == "blue")
     assert impasto("regions", "harbour.jpg", "starry.jpg", *FAST).last_line.startswith("there are no regions")
+
+
+# Colour
+
+
+def test_only_colours_are_quick_and_recorded(transfer: Command, impasto: Command) -> None:
+    shown = transfer("--color-only", "-o", "out.png")
+    assert shown.code == 0
+    assert read_record(Path("out.png")).settings["color_only"] is True
+    assert impasto("rerun", "out.png", "-o", "again.png", "--set", "color_only=false", "--device", "cpu").code == 0
+    assert not np.array_equal(pixels("again.png"), pixels("out.png"))
+
+
+def test_a_preview_is_in_the_colours_of_the_result(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # keeps the preview
+    assert transfer("--keep-color", "luminance", "-o", "out.png").code == 0
+    shown, result = (pixels(name).astype(float) for name in ("out.preview.jpg", "out.png"))
+    chroma = [one[..., 0] - one[..., 2] for one in (shown, result)]
+    assert np.abs(chroma[1]).mean() > 5
+    assert np.abs(chroma[0] - chroma[1]).mean() < 8

@@ -206,15 +206,16 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     from pydantic import SkipValidation
 
     extra: dict[str, Any] = field.json_schema_extra  # type: ignore[assignment]
-    default = _words(field.default)
+    flag = field.annotation is bool
+    default = "" if flag else _words(field.default)
     annotation = Annotated[
         Annotated[field.annotation, SkipValidation] | None,  # type: ignore[name-defined]
         Parameter(
             help=field.description,
             group=COMMON if extra["common"] else GROUPS[extra["group"]],
             show_default=bool(default) and (lambda _: default),
-            converter=_as_it_is,
-            n_tokens=1,
+            converter=None if flag else _as_it_is,
+            n_tokens=None if flag else 1,
             accepts_keys=False,
             negative=(),
         ),

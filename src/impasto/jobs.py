@@ -204,6 +204,8 @@ class Running:
         """How long the work will take at most, from one step timed at the scale at hand."""
         synthesis = self.synthesis
         scale = synthesis.scale
+        if not scale.steps:
+            return 0.0
         with explained_memory(self.work.encoder, self.work.layers, scale.height, scale.width, self.work.budget):
             objective = synthesis.objective_at(scale)
             picture = synthesis.picture.requires_grad_()

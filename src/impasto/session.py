@@ -17,12 +17,15 @@ from impasto.jobs import Running
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.files import check_writable, write_picture
 from impasto.pictures.picture import Picture
+from impasto.pictures.resize import fit, resize
 from impasto.plots import check_plottable, plot_losses
 from impasto.results import Result
 from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
+LARGEST_PREVIEW = 1024
+"""Longest side, in pixels."""
 MOST_NAMES = 4
 """In the default name of a result."""
 
@@ -255,7 +258,10 @@ class _Keeper:
         self.running.save_checkpoint(self.output.checkpoint_path, self.output.to_json())
 
     def _write_preview(self, step: Step) -> None:
-        write_picture(Picture(step.preview().float().cpu()), self.output.preview_path, quality=85)
+        pixels = step.preview()
+        height, width = fit(step.height, step.width, min(LARGEST_PREVIEW, max(step.height, step.width)))
+        finished = self.running.work.finish(resize(pixels, height, width))
+        write_picture(Picture(finished.pixels), self.output.preview_path, quality=85)
         self._say_once("preview written", f"preview: {self.output.preview_path}")
 
     def _attempt(self, name: str, write: Callable[[], None]) -> bool:

@@ -12,7 +12,19 @@ from torch.testing import assert_close
 
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
-from impasto.losses import ContentLoss, Features, GramLoss, Loss, Smoothness, WassersteinLoss, moments
+from impasto.losses import (
+    ContentLoss,
+    Features,
+    GramLoss,
+    Loss,
+    MattingLoss,
+    PixelLoss,
+    RegionsLoss,
+    Smoothness,
+    SumLoss,
+    WassersteinLoss,
+    moments,
+)
 from impasto.pictures.resize import resize_mask
 from impasto.synthesis import Objective, Term
 
@@ -33,7 +45,7 @@ def masks(encoder: VGG) -> dict[str, Tensor]:
     return {layer: resize_mask(mask, *size) for layer, size in encoder.sizes(HEIGHT, WIDTH).items()}
 
 
-def style(encoder: VGG, **options: object) -> Loss:
+def style(encoder: VGG, **options: object) -> SumLoss:
     return GramLoss(moments(encoder(picture(1, 128, 128), STYLE)), STYLE, **options)  # type: ignore[arg-type]
 
 
@@ -44,6 +56,10 @@ LOSSES: dict[str, Callable[[VGG], Loss]] = {
     "wasserstein of a region": lambda e: WassersteinLoss(moments(e(picture(1, 128, 128), STYLE)), STYLE, masks(e)),
     "content": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT),
     "content of a region": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT, masks(e)),
+    "content by strengths": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT, strengths=masks(e)),
+    "two regions": lambda e: RegionsLoss([style(e), style(e, where=masks(e))], [0.3, 0.7]),
+    "pixels": lambda _: PixelLoss(picture(2), picture(3)[:, :1]),
+    "matting": lambda _: MattingLoss(picture(2)),
     "smoothness": lambda _: Smoothness(),
 }
 

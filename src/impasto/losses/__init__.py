@@ -3,6 +3,7 @@
 from impasto.losses.base import Features, Loss, SumLoss, Sums, Weights, normalised_weights
 from impasto.losses.content import ContentLoss
 from impasto.losses.gram import GramLoss
+from impasto.losses.matting import MattingLoss
 from impasto.losses.mixed import MixedLoss, RegionsLoss
 from impasto.losses.moments import Moments, mixture, moments, moments_of_parts
 from impasto.losses.pixels import PixelLoss
@@ -14,6 +15,7 @@ __all__ = [
     "Features",
     "GramLoss",
     "Loss",
+    "MattingLoss",
     "MixedLoss",
     "Moments",
     "PixelLoss",

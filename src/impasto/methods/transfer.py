@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -22,6 +23,7 @@ from impasto.errors import UsageError, counted
 from impasto.losses import (
     ContentLoss,
     GramLoss,
+    MattingLoss,
     MixedLoss,
     Moments,
     PixelLoss,
@@ -33,18 +35,25 @@ from impasto.losses import (
     mixture,
 )
 from impasto.machine import Machine, budget
+from impasto.methods import color
+from impasto.methods.color import ColorSettings
 from impasto.methods.reading import Reader
 from impasto.methods.regions import Region, RegionSettings, at_scale, understood
 from impasto.methods.settings import Layers, Shares, Strength, setting
 from impasto.methods.work import Work
+from impasto.pictures.grain import with_grain_of
+from impasto.pictures.local_affine import locally_affine
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
 from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, coarse_to_fine
 from impasto.synthesis.noise import natural_noise
 
-CONTENT, SMOOTHNESS, KEPT = 1.0, 2.0, 100.0
+CONTENT, SMOOTHNESS, KEPT, PHOTOREAL = 1.0, 2.0, 100.0, 100.0
 STYLE = {"gram": 20.0, "wasserstein": 25.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
+
+FIT_RADIUS, FIT_RIDGE = 0.02, 1e-3
+"""Share of the longest side, and the filter's ε: skies are smooth, lines sharp (by eye, ibid.)."""
 
 WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
 LARGEST = 65_536
@@ -55,7 +64,7 @@ an even grey would have equal gradients and become a lattice."""
 GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
 
-class TransferSettings(RegionSettings):
+class TransferSettings(RegionSettings, ColorSettings):
     """Settings of `transfer`."""
 
     picture_fields: ClassVar[Mapping[str, str]] = {**RegionSettings.picture_fields, "start": "start"}
@@ -121,9 +130,25 @@ class TransferSettings(RegionSettings):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = setting(
         0.001, "optimisation", "A scale ends when the loss falls by less than this share in 20 steps (0: never)."
     )
+    photoreal: Literal["off", "fit", "full"] = setting(
+        "off",
+        "content",
+        "For photographs in the light of others: straight lines stay straight (`fit`: afterwards, cheap; `full`: all "
+        "the time).",
+    )
+    photoreal_strength: Strength = setting(1.0, "content", "How strongly `--photoreal full` acts (0 … 1000).")
+    grain: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.0, "picture", "How much of the content's finest detail, its grain, comes back in the end (0 … 1)."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = setting(
         0, "optimisation", "Of everything random; the same seed gives the same picture."
     )
+
+    @model_validator(mode="after")
+    def _recolours_or_paints(self) -> Self:
+        if self.color_only and (self.has_regions or self.keep_color != "none"):
+            raise ValueError("color_only: takes the colours of one style for the whole picture, and paints nothing")
+        return self
 
     @model_validator(mode="after")
     def _wants_something(self) -> Self:
@@ -174,14 +199,27 @@ def transfer(
         ratio=settings.scale_ratio,
         smallest_side=smallest,
     )
+    if settings.color_only:
+        schedule = (Scale(height, width, steps=0),)
     memory = budget(machine)
     reader = Reader(encoder, machine, memory)
-    scene = _Scene(content, tuple(styles), shares, regions, pictures.get("start"), settings, reader)
+    seen, seen_styles = color.before(content, styles, settings)
+    scene = _Scene(seen, seen_styles, shares, regions, pictures.get("start"), settings, reader)
     optimisation = Optimisation(
         settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
     )
     synthesis = Synthesis(schedule, scene.objective, scene.start, optimisation)
-    return Work(synthesis, encoder, settings.layers, content, memory)
+    return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
+
+
+def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> Tensor:
+    """A result with the content's edges, in its final colours, with its grain: as far as each is wanted."""
+    original = resize(content.pixels, *pixels.shape[-2:])
+    if settings.photoreal != "off":
+        radius = max(1, round(FIT_RADIUS * max(pixels.shape[-2:])))
+        pixels = locally_affine(pixels, original, radius, FIT_RIDGE)
+    pixels = color.after(pixels, original, settings)
+    return with_grain_of(pixels, original, settings.grain) if settings.grain else pixels
 
 
 def _shares(settings: TransferSettings, count: int) -> tuple[float, ...]:
@@ -233,6 +271,10 @@ class _Scene:
             Term("style", self._style_loss(scale, visible, regions), style_strength),
             Term("smoothness", Smoothness(), settings.smoothness * SMOOTHNESS),
         ]
+        if settings.photoreal == "full":
+            where = None if visible is None else self.reader.on_device(visible)
+            matting = MattingLoss(self.reader.on_device(pixels), where)
+            terms.append(Term("photoreal", matting, settings.photoreal_strength * PHOTOREAL))
         kept = [region.mask for region in regions if not region.styles]
         if kept:
             mask = sum(kept[1:], start=kept[0]) * (1.0 if visible is None else visible)

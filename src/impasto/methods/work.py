@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,10 +24,12 @@ class Work:
     content: Picture
     budget: Budget
     """Of memory, for the synthesis."""
+    finishing: Callable[[Tensor], Tensor] = lambda pixels: pixels
+    """What is done to the synthesised pixels `(1, 3, H, W)`, of any size, on the CPU."""
 
     def finish(self, pixels: Tensor) -> Picture:
         """The result from the synthesised pixels: the content's alpha and bit depth come back."""
         alpha = self.content.alpha
         if alpha is not None:
             alpha = resize_mask(alpha, pixels.shape[-2], pixels.shape[-1])
-        return Picture(pixels.detach().float().cpu(), alpha, self.content.bits)
+        return Picture(self.finishing(pixels.detach().float().cpu()), alpha, self.content.bits)

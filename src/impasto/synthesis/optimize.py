@@ -132,6 +132,8 @@ class Synthesis:
             self._enlarge()
 
     def _steps_of_scale(self) -> Iterator[Step]:
+        if not self.scale.steps:
+            return
         clock = time.perf_counter()
         objective = self.objective_at(self.scale)
         settled = Settled(self.optimisation.tolerance, self.optimisation.window)
