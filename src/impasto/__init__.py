@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from impasto.api import rerun, resume, steps, transfer
+    from impasto.api import grid, rerun, resume, steps, strip, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
     from impasto.losses import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, coarse_to_fine
 
 _HOMES = {
-    "impasto.api": ("rerun", "resume", "steps", "transfer"),
+    "impasto.api": ("grid", "rerun", "resume", "steps", "strip", "transfer"),
     "impasto.encoders": ("load_encoder",),
     "impasto.errors": (
         "ImpastoError",
@@ -91,6 +91,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "coarse_to_fine",
+    "grid",
     "load_encoder",
     "mixture",
     "moments",
@@ -98,6 +99,7 @@ __all__ = [
     "rerun",
     "resume",
     "steps",
+    "strip",
     "transfer",
     "write_picture",
 ]

@@ -8,13 +8,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from impasto import jobs
+from impasto import batches, jobs
 from impasto.jobs import Job, Observer, Running
 from impasto.machine import Precision
 from impasto.methods import find_method
 from impasto.pictures.files import Source
 from impasto.records import read_record
 from impasto.results import Result
+
+WHERE = ("device", "precision", "threads", "memory", "max_pixels")
+"""Options that say where and within what the work is done."""
 
 
 def transfer(
@@ -70,6 +73,42 @@ def steps(
         max_pixels=max_pixels,
     )
     return job.begin()
+
+
+def grid(
+    contents: Sequence[Source],
+    styles: Sequence[Source],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> list[Result]:
+    """Every content in every style: the first content in all styles, then the second …; `options` as of `transfer`.
+
+    Everything is read and checked before the first one is painted.
+    """
+    return [_run(part.job.begin(), observers, cancel) for part in batches.grid(contents, styles, **_apart(options))]
+
+
+def strip(
+    content: Source,
+    first: Source,
+    second: Source,
+    count: int = 5,
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> list[Result]:
+    """`count` pictures on the way from the first style to the second; `options` as of `transfer`."""
+    parts = batches.strip(content, [first, second], count, **_apart(options))
+    return [_run(part.job.begin(), observers, cancel) for part in parts]
+
+
+def _apart(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the work runs, and everything else as `settings`."""
+    where = {name: options[name] for name in WHERE if name in options}
+    return {**where, "settings": {name: value for name, value in options.items() if name not in WHERE}}
 
 
 def rerun(

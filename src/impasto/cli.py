@@ -7,8 +7,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from impasto.usage import explain
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from impasto import session
     from impasto.jobs import Job
 
 RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
@@ -94,10 +96,40 @@ class TalkOptions:
     debug: Annotated[bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Show tracebacks.")] = False
 
 
+GRID_OPTIONS = (
+    inspect.Parameter(
+        "styles",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=(),
+        annotation=Annotated[
+            list[Path],
+            Parameter(
+                group=COMMON,
+                consume_multiple=True,
+                negative=(),
+                show_default=False,
+                help="Style pictures: a.jpg b.jpg …",
+            ),
+        ],
+    ),
+)
+STRIP_OPTIONS = (
+    inspect.Parameter(
+        "pictures",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=5,
+        annotation=Annotated[int, Parameter(group=COMMON, help="How many pictures the way has (2 …).")],
+    ),
+)
+
 FLAT = Parameter(name="*")
 Output = Annotated[OutputOptions | None, FLAT]
 Machine = Annotated[MachineOptions | None, FLAT]
 Talk = Annotated[TalkOptions | None, FLAT]
+
+
+Act = Callable[..., None]
+"""What a command does with paths, settings, where it runs, output options, and options of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -152,47 +184,72 @@ def build_app(words: Sequence[str], console: Console) -> App:
     )
     app.register_install_completion_command()
     called = next((word for word in words if not word.startswith("-")), None)
-    for method in METHODS.values():
-        command = _method_command(method, console, _perform) if called == method.name else _stub
-        app.command(command, name=method.name, help=method.summary)
-    regions = _method_command(METHODS["transfer"], console, _show_regions) if called == "regions" else _stub
-    app.command(regions, name="regions", help="Say and show what transfer would understand of masks and segmentations.")
+    for name, summary, make in _commands(console):
+        app.command(make() if called == name else _stub, name=name, help=summary)
     _add_record_commands(app, console)
     _add_info_command(app, console)
     return app
+
+
+def _commands(console: Console) -> Iterator[tuple[str, str, Callable[[], Callable[..., None]]]]:
+    """Names, summaries and makers of the commands that take a method's settings."""
+    for method in METHODS.values():
+        yield method.name, method.summary, partial(_method_command, method, partial(_run_method, method, console))
+    transfer = METHODS["transfer"]
+    yield "grid", "Paint many photographs in many manners, and a sheet of them all.", partial(_grid_command, console)
+    yield (
+        "strip",
+        "Paint the way from one manner to another, and a sheet of it.",
+        partial(_method_command, transfer, partial(_run_strip, console), STRIP_OPTIONS),
+    )
+    yield (
+        "regions",
+        "Say and show what transfer would understand of masks and segmentations.",
+        partial(_method_command, transfer, partial(_show_regions, transfer, console)),
+    )
 
 
 def _stub() -> None:
     """Stands in the list of commands for a method that is not called."""
 
 
-def _method_command(
-    method: Method, console: Console, act: Callable[[Job, OutputOptions, Console], None]
+def _method_command(method: Method, act: Act, extra: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
+    """A command that takes a method's inputs and settings."""
+    kind = inspect.Parameter
+    positional = [
+        kind(role, kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help=f"The {role} picture.")])
+        for role in method.inputs
+    ]
+    if method.several:
+        more = Annotated[Path, Parameter(help=f"Further {method.inputs[-1]} pictures.", show_default=False)]
+        positional.append(kind("more", kind.VAR_POSITIONAL, annotation=more))
+    return _command(method, positional, extra, act)
+
+
+def _grid_command(console: Console) -> Callable[..., None]:
+    contents = Annotated[Path, Parameter(help="The content pictures.", show_default=False)]
+    positional = [inspect.Parameter("contents", inspect.Parameter.VAR_POSITIONAL, annotation=contents)]
+    return _command(METHODS["transfer"], positional, GRID_OPTIONS, partial(_run_grid, console))
+
+
+def _command(
+    method: Method, positional: Sequence[inspect.Parameter], extra: Sequence[inspect.Parameter], act: Act
 ) -> Callable[..., None]:
-    """A function whose signature holds the method's inputs, settings, and the options of output and machine."""
+    """A function whose signature holds paths, `extra` options, a method's settings, and those of output and machine."""
 
     def command(
         *paths: Path,
         output: OutputOptions | None = None,
         machine: MachineOptions | None = None,
         talk: TalkOptions | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> None:
-        from impasto.jobs import Job
-
-        given = {name: value for name, value in settings.items() if value is not None}
-        inputs = dict(zip(method.roles(len(paths)), paths, strict=True))
-        job = Job.of(method.name, inputs, given, **_where(machine or MachineOptions()))
-        act(job, output or OutputOptions(), console)
+        given = {name: value for name, value in options.items() if value is not None}
+        own = {one.name: given.pop(one.name, one.default) for one in extra}
+        act(paths, given, _where(machine or MachineOptions()), output or OutputOptions(), **own)
 
     kind = inspect.Parameter
-    parameters = [
-        kind(role, kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help=f"The {role} picture.")])
-        for role in method.inputs
-    ]
-    if method.several:
-        more = Annotated[Path, Parameter(help=f"Further {method.inputs[-1]} pictures.", show_default=False)]
-        parameters.append(kind("more", kind.VAR_POSITIONAL, annotation=more))
+    parameters = [*positional, *extra]
     parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
     shared = {"output": Output, "machine": Machine, "talk": Talk}
     parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
@@ -302,26 +359,87 @@ def _where(machine: MachineOptions) -> dict[str, Any]:
     }
 
 
+def _run_method(
+    method: Method,
+    console: Console,
+    paths: Sequence[Path],
+    settings: dict[str, Any],
+    where: dict[str, Any],
+    options: OutputOptions,
+) -> None:
+    _perform(_job(method, paths, settings, where), options, console)
+
+
+def _job(method: Method, paths: Sequence[Path], settings: dict[str, Any], where: dict[str, Any]) -> Job:
+    from impasto.jobs import Job
+
+    inputs = dict(zip(method.roles(len(paths)), paths, strict=True))
+    return Job.of(method.name, inputs, settings, **where)
+
+
 def _perform(job: Job, options: OutputOptions, console: Console, default: Path | None = None) -> None:
     from impasto import session
 
     job.require_inputs()
-    path = options.output or default or session.default_path(job.paths[role] for role in job.inputs)
+    path = default or session.default_path(job.paths[role] for role in job.inputs)
+    session.perform(job.begin(console.download), _output(options, path).settled(job.paths.values()), console)
+
+
+def _output(options: OutputOptions, default: Path) -> session.Output:
+    from impasto import session
+
     given = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "output"}
-    output = session.Output(path, **given).settled(job.paths.values())
-    session.perform(job.begin(console.download), output, console)
+    return session.Output(options.output or default, **given)
 
 
-def _show_regions(job: Job, options: OutputOptions, console: Console) -> None:
+def _run_grid(
+    console: Console,
+    paths: Sequence[Path],
+    settings: dict[str, Any],
+    where: dict[str, Any],
+    options: OutputOptions,
+    styles: Sequence[Path],
+) -> None:
+    from impasto import batches, session
+
+    parts = batches.grid(paths, styles, settings, **where)
+    sheet = _output(options, paths[0].with_name("grid.jpg")).settled([*paths, *styles])
+    session.perform_all(parts, sheet, len(styles), console)
+
+
+def _run_strip(
+    console: Console,
+    paths: Sequence[Path],
+    settings: dict[str, Any],
+    where: dict[str, Any],
+    options: OutputOptions,
+    pictures: int,
+) -> None:
+    from impasto import batches, session
+
+    parts = batches.strip(paths[0], paths[1:], pictures, settings, **where)
+    name = session.default_path(paths)
+    sheet = _output(options, name.with_name(f"{name.stem}.strip.jpg")).settled(paths)
+    named = [replace(part, name=f"{name.stem}-{part.name}") for part in parts]
+    session.perform_all(named, sheet, pictures, console)
+
+
+def _show_regions(
+    method: Method,
+    console: Console,
+    paths: Sequence[Path],
+    settings: dict[str, Any],
+    where: dict[str, Any],
+    options: OutputOptions,
+) -> None:
     """Print the regions of a job, and write a sheet of their masks."""
     from impasto.overview import regions_overview
     from impasto.pictures.files import read_picture, write_picture
-    from impasto.session import Output
 
+    job = _job(method, paths, settings, where)
     job.require_inputs()
-    content = job.paths["content"]
-    path = options.output or content.with_name(f"{content.stem}.regions.png")
-    output = Output(path, quality=options.quality, preview=False, force=options.force).settled(job.paths.values())
+    default = paths[0].with_name(f"{paths[0].stem}.regions.png")
+    output = _output(options, default).settled(job.paths.values())
     rows, sheet = regions_overview(job)
     write_picture(read_picture(sheet), output.path, quality=output.quality)
     console.facts([*rows, ("masks", str(output.path))])

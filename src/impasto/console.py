@@ -110,7 +110,8 @@ class LineConsole(QuietConsole):
             self._close(self._last)
         self.finish()
         super().result(path, facts)
-        self._rich.print(epilogue(path, facts), markup=False)
+        if "seconds" in facts:  # a contact sheet takes none
+            self._rich.print(epilogue(path, facts), markup=False)
 
     def _show(self, step: Step) -> None:
         """Tell of a step on the way."""

@@ -49,6 +49,8 @@ class Job:
     max_pixels: int = 200_000_000
     checksums: Mapping[str, str] = field(default_factory=dict)
     """What a record says of files that are to be used again: sha256 by role, the weights as `encoder`."""
+    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What methods find out about inputs, for other jobs with the same ones."""
 
     def __post_init__(self) -> None:
         choices = get_args(Precision)
@@ -142,7 +144,7 @@ class Job:
         pictures = self.read_pictures()
         if downloads is not None:
             self._fetch_encoder(downloads)
-        work = self.method.begin(pictures, self.settings, machine)
+        work = self.method.begin(pictures, self.settings, machine, self.known)
         final = work.synthesis.schedule[-1]
         memory = estimated_memory(work.encoder, work.layers, final.height, final.width, work.budget)
         return Running(self, pictures, machine, work, memory)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from impasto.batches import Part
 from impasto.console import Console, duration, shell_word
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
 from impasto.jobs import Running
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
-from impasto.pictures.files import check_writable, write_picture
+from impasto.pictures.files import check_writable, read_picture, write_picture
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import fit, resize
 from impasto.plots import check_plottable, plot_losses
 from impasto.results import Result
+from impasto.sheets import contact_sheet
 from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
 LARGEST_PREVIEW = 1024
 """Longest side, in pixels."""
+LARGEST_CELL = 400
+"""Width of a picture on a contact sheet, in pixels."""
 MOST_NAMES = 4
 """In the default name of a result."""
 
@@ -135,6 +139,29 @@ def default_path(inputs: Iterable[Path]) -> Path:
     if len(paths) > MOST_NAMES:
         words.append(f"and-{len(paths) - MOST_NAMES}")
     return paths[0].with_name("-".join(words) + ".png")
+
+
+def perform_all(parts: Sequence[Part], sheet: Output, columns: int, console: Console) -> None:
+    """Perform jobs that belong together: their results beside a contact sheet of them all, named after it.
+
+    Raises what `perform` does; results that are finished by then stay.
+    """
+    done = []
+    for part in parts:
+        where = sheet.path.with_name(f"{part.name}.png")
+        output = replace(sheet, path=where, plot=None, record=None).settled(_files(part))
+        result = perform(part.job.begin(console.download), output, console)
+        done.append((part.caption, result.picture))
+    width = min(LARGEST_CELL, max(picture.width for _, picture in done))
+    pictures = read_picture(contact_sheet(done, columns=columns, width=width), name=str(sheet.path))
+    write_picture(pictures, sheet.path, quality=sheet.quality)
+    console.result(str(sheet.path), {"width": pictures.width, "height": pictures.height})
+
+
+def _files(part: Part) -> Iterator[Path]:
+    """The files that a part of a batch reads."""
+    yield from part.job.paths.values()
+    yield from (one.path for one in part.job.inputs.values() if isinstance(one, Picture) and one.path is not None)
 
 
 def perform(running: Running, output: Output, console: Console) -> Result:

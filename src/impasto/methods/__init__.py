@@ -52,15 +52,20 @@ class Method:
         """Whether this is the role of an input, and not of a picture that the settings name."""
         return role in self.inputs or self._is_one_of_several(role)
 
-    def begin(self, pictures: Mapping[str, Picture], settings: Settings, machine: Machine) -> Work:
-        """Apply the method to pictures by role; those that the settings name go in as one mapping, `pictures`."""
+    def begin(
+        self, pictures: Mapping[str, Picture], settings: Settings, machine: Machine, known: dict[Any, Any]
+    ) -> Work:
+        """Apply the method to pictures by role; those that the settings name go in as one mapping, `pictures`.
+
+        `known` is what the method found out about these inputs before, and where it keeps what it finds out now.
+        """
         inputs: dict[str, Any] = {role: picture for role, picture in pictures.items() if role in self.inputs}
         if self.several:
             alike = [picture for role, picture in pictures.items() if self._is_one_of_several(role)]
             inputs[f"{self.inputs[-1]}s"] = alike
             del inputs[self.inputs[-1]]
         named = {role: picture for role, picture in pictures.items() if not self.is_input(role)}
-        return self.function(**inputs, settings=settings, machine=machine, pictures=named)
+        return self.function(**inputs, settings=settings, machine=machine, pictures=named, known=known)
 
     def _is_one_of_several(self, role: str) -> bool:
         return self.several and bool(re.fullmatch(rf"{self.inputs[-1]}([2-9]|[1-9]\d+)?", role))

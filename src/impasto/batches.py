@@ -1,0 +1,93 @@
+"""Several jobs that belong together: grids of contents and styles, strips from one style to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import UsageError, counted
+from impasto.jobs import Job
+from impasto.pictures.files import Source, read_picture
+from impasto.pictures.picture import Picture
+
+MOST_PICTURES = 1000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several jobs, with the name of its result (no suffix) and what a contact sheet says of it."""
+
+    job: Job
+    name: str
+    caption: str
+
+
+def grid(
+    contents: Sequence[Source], styles: Sequence[Source], settings: Mapping[str, Any], **where: Any
+) -> tuple[Part, ...]:
+    """Every content in every style, row by row: one style a column. Raises `ImpastoError`s before any work."""
+    if not contents or not styles:
+        given = f"{counted(len(contents), 'content')} and {counted(len(styles), 'style')}"
+        raise UsageError(f"grid: {given} given: it takes contents, and after --styles their styles")
+    _check_count(len(contents) * len(styles))
+    rows, columns = (_read_all(sources, where) for sources in (contents, styles))
+    names = list(_unique(f"{_stem(content)}-{_stem(style)}" for content, style in product(rows, columns)))
+    known: dict[Any, Any] = {}
+    return tuple(
+        Part(
+            Job.of("transfer", {"content": content, "style": style}, settings, known=known, **where),
+            name,
+            f"{content.name}  ·  {style.name}",
+        )
+        for name, (content, style) in zip(names, product(rows, columns), strict=True)
+    )
+
+
+def strip(
+    content: Source, styles: Sequence[Source], count: int, settings: Mapping[str, Any], **where: Any
+) -> tuple[Part, ...]:
+    """`count` pictures on the way from one style to another. Raises `ImpastoError`s before any work."""
+    if len(styles) != 2:
+        raise UsageError(f"strip: goes from one style to another, {counted(len(styles), 'style')} given")
+    if count < 2:
+        raise UsageError(f"strip: {counted(count, 'picture')} make no strip: give --pictures 2 or more")
+    if settings.get("style_weights") is not None:
+        raise UsageError("style_weights: a strip goes through all of them: leave them out")
+    _check_count(count)
+    (photo,) = _read_all([content], where)
+    first, second = _read_all(styles, where)
+    inputs = {"content": photo, "style": first, "style2": second}
+    known: dict[Any, Any] = {}
+    found = []
+    for number in range(count):
+        share = number / (count - 1)
+        weights = (1 - share, share)
+        job = Job.of("transfer", inputs, {**settings, "style_weights": weights}, known=known, **where)
+        found.append(Part(job, str(number + 1), f"{1 - share:.2f} {first.name}  ·  {share:.2f} {second.name}"))
+    return tuple(found)
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_PICTURES:
+        raise UsageError(f"{counted(count, 'picture')} at once are too many for one sheet: {MOST_PICTURES} at most")
+
+
+def _read_all(sources: Sequence[Source], where: Mapping[str, Any]) -> list[Picture]:
+    """All pictures, each once, however many jobs use it."""
+    limit = {"max_pixels": where["max_pixels"]} if "max_pixels" in where else {}
+    return [read_picture(one, **limit, name=Path(one).name if isinstance(one, str | Path) else None) for one in sources]
+
+
+def _stem(picture: Picture) -> str:
+    return Path(picture.name).stem
+
+
+def _unique(names: Iterator[str]) -> Iterator[str]:
+    """The names, with a number where one comes again."""
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
