@@ -229,10 +229,11 @@ def outlook(running: Running, seconds: float) -> str:
 
 
 def epilogue(path: str, facts: dict[str, Any]) -> str:
-    """Size, seconds and memory, and how to make it again."""
+    """Size, seconds and memory, and how to make it again, larger where there is a size to set."""
+    larger = f" --set size={facts['larger']}" if "larger" in facts else ""
     return (
         f"{facts['width']}×{facts['height']}   {facts['seconds']:.1f} s   peak {facts['peak_memory'] / 1e9:.1f} GB\n"
-        f"again: impasto rerun {shell_word(path)} --set size={2 * max(facts['width'], facts['height'])}"
+        f"again: impasto rerun {shell_word(path)}{larger}"
     )
 
 

@@ -22,9 +22,12 @@ def seeded() -> Iterator[None]:
 
 
 def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
-    modes = {"zeros": "constant"}
-    if padding != "none":
-        x = F.pad(x, (1, 1, 1, 1), mode=modes.get(padding, padding))
+    alike = {"zeros": "constant"}
+    if padding in ("circular-x", "circular-y"):
+        modes = ("circular", "replicate") if padding == "circular-x" else ("replicate", "circular")
+        x = F.pad(F.pad(x, (1, 1, 0, 0), mode=modes[0]), (0, 0, 1, 1), mode=modes[1])
+    elif padding != "none":
+        x = F.pad(x, (1, 1, 1, 1), mode=alike.get(padding, padding))
     return F.conv2d(x, weight, bias)
 
 
@@ -40,7 +43,7 @@ def assert_same(ours: Callable[[Tensor], Tensor], reference: Callable[[Tensor], 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("padding", ["replicate", "reflect", "circular", "zeros", "none"])
+@pytest.mark.parametrize("padding", ["replicate", "reflect", "circular", "circular-x", "circular-y", "zeros", "none"])
 @pytest.mark.parametrize(("height", "width"), [(9, 7), (4, 3)])
 def test_a_convolution_and_its_gradient(padding: str, layout: torch.memory_format, height: int, width: int) -> None:
     x = torch.randn(2, 4, height, width, dtype=torch.float64).contiguous(memory_format=layout)

@@ -59,7 +59,7 @@ def test_the_work_in_tiles_counts_halos_and_a_second_look(lively_encoder: VGG) -
     assert times_the_work(tiles(lively_encoder, LAYERS, 512, 256, 256)) == 1.5 * (256 + 80) / 256
 
 
-@pytest.mark.parametrize("padding", ["circular", "none"])
+@pytest.mark.parametrize("padding", ["circular", "circular-x", "none"])
 def test_paddings_that_tiles_would_get_wrong_are_refused(lively_encoder: VGG, padding: Padding) -> None:
     encoder = lively_encoder.with_padding(padding)
     assert len(tiles(encoder, LAYERS, 128, 128, 128)) == 1

@@ -141,6 +141,16 @@ def test_circular_padding_rolls_with_the_picture() -> None:
         torch.testing.assert_close(rolled[layer], expected)
 
 
+@pytest.mark.parametrize(("padding", "axis"), [("circular-x", 3), ("circular-y", 2)])
+def test_padding_may_be_circular_along_one_axis(padding: str, axis: int) -> None:
+    encoder = trunk().with_padding(padding)  # type: ignore[arg-type]
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    at = encoder(picture, ["relu2_2"])["relu2_2"]
+    rolled = [encoder(picture.roll(8, one), ["relu2_2"])["relu2_2"].roll(-4, one) for one in (axis, 5 - axis)]
+    assert torch.allclose(rolled[0], at, atol=1e-5)
+    assert not torch.allclose(rolled[1], at, atol=1e-3)
+
+
 def test_paddings_differ_only_within_half_a_receptive_field_of_the_border() -> None:
     encoder = trunk()
     x = picture(96, 96)

@@ -143,7 +143,10 @@ def test_loading_leaves_the_random_state_alone(tiny_file: Path) -> None:
         ),
         ({"name": Path("weights.pth")}, r"^weights.pth: no such encoder; there are .* a path ending in .safetensors$"),
         ({"pooling": "averge"}, r"^pooling averge: unknown \(did you mean average\?\); there are max, average$"),
-        ({"padding": "mirror"}, r"^padding mirror: unknown; there are replicate, reflect, zeros, circular, none$"),
+        (
+            {"padding": "mirror"},
+            r"^padding mirror: unknown; there are replicate, reflect, zeros, circular, circular-x, circular-y, none$",
+        ),
     ],
 )
 def test_wrong_use_is_explained(settings: dict[str, Any], message: str) -> None:

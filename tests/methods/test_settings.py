@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from impasto.errors import UsageError
 from impasto.methods.settings import Group
-from impasto.methods.transfer import GRAM_LAYERS, WASSERSTEIN_LAYERS, TransferSettings
+from impasto.methods.style import GRAM_LAYERS, WASSERSTEIN_LAYERS
+from impasto.methods.transfer import TransferSettings
 
 
 def refused(**values: Any) -> str:

@@ -14,7 +14,8 @@ from impasto.errors import UsageError
 from impasto.losses import Features, GramLoss
 from impasto.machine import Machine
 from impasto.methods import reading
-from impasto.methods.transfer import STYLE, TransferSettings, transfer
+from impasto.methods.style import STYLE
+from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize

@@ -17,6 +17,13 @@ from torch.nn import functional as F
 SOURCES = {"replicate": (1, -2), "reflect": (2, -3), "circular": (-2, 1)}
 """By padding mode, which rows of a padded picture its first and its last row repeat; columns alike."""
 
+AXES = {
+    **{mode: (mode, mode) for mode in SOURCES},
+    "circular-x": ("replicate", "circular"),
+    "circular-y": ("circular", "replicate"),
+}
+"""By padding, the modes of rows (above and below) and of columns."""
+
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
     """The convolution of `x` `(B, C, H, W)`, padded by one position on each side except with padding `none`."""
@@ -50,6 +57,9 @@ class _Convolution(Function):
 def _padded_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
     if padding in SOURCES:
         x = F.pad(x, (1, 1, 1, 1), mode=padding)
+    elif padding in AXES:
+        rows, columns = AXES[padding]
+        x = F.pad(F.pad(x, (1, 1, 0, 0), mode=columns), (0, 0, 1, 1), mode=rows)
     return F.conv2d(x, weight, bias, padding=_own_padding(padding))
 
 
@@ -60,10 +70,10 @@ def _own_padding(padding: str) -> int:
 
 def _unpadded(gradient: Tensor, padding: str) -> Tensor:
     """The gradient of a picture from that of its padded form, which is overwritten."""
-    if padding not in SOURCES:
+    if padding not in AXES:
         return gradient
-    first, last = SOURCES[padding]
-    for axis in (-2, -1):
+    for axis, mode in zip((-2, -1), AXES[padding], strict=True):
+        first, last = SOURCES[mode]
         gradient.select(axis, first).add_(gradient.select(axis, 0))
         gradient.select(axis, last).add_(gradient.select(axis, -1))
     return gradient[..., 1:-1, 1:-1]

@@ -69,7 +69,7 @@ def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: in
     halo = halo_of(encoder, layers)
     spans = [_spans(side, core, unit, halo) for side in (height, width)]
     padding = encoder.configuration.padding
-    if padding in ("circular", "none") and max(len(found) for found in spans) > 1:
+    if (padding == "none" or padding.startswith("circular")) and max(len(found) for found in spans) > 1:
         raise UsageError(f"{encoder.name}: an encoder with {padding} padding cannot work in tiles: use a smaller size")
     return [
         Tile(height, width, core_rows, core_columns, rows, columns, strides)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from impasto.encoders.frugal import convolve, rectified_max_pool
 from impasto.errors import UsageError, near_match
 
-Padding = Literal["replicate", "reflect", "zeros", "circular", "none"]
+Padding = Literal["replicate", "reflect", "zeros", "circular", "circular-x", "circular-y", "none"]
 Pooling = Literal["max", "average"]
 
 RARELY_ACTIVE = 0.02

@@ -19,52 +19,47 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.encoders import load_encoder
-from impasto.errors import UsageError, counted
+from impasto.errors import UsageError
 from impasto.losses import (
     ContentLoss,
-    GramLoss,
     MattingLoss,
-    MixedLoss,
     Moments,
     PixelLoss,
     RegionsLoss,
     Smoothness,
     SumLoss,
-    WassersteinLoss,
     Weights,
-    mixture,
 )
 from impasto.machine import Machine, budget
 from impasto.methods import color
 from impasto.methods.color import ColorSettings
+from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.reading import Reader
 from impasto.methods.regions import Region, RegionSettings, at_scale, understood
-from impasto.methods.settings import Layers, Shares, Strength, setting
+from impasto.methods.settings import Layers, Strength, setting
+from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
 from impasto.pictures.grain import with_grain_of
 from impasto.pictures.local_affine import locally_affine
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
-from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, coarse_to_fine
+from impasto.synthesis import Objective, Scale, Synthesis, Term, coarse_to_fine
 from impasto.synthesis.noise import natural_noise
 
 CONTENT, SMOOTHNESS, KEPT, PHOTOREAL = 1.0, 2.0, 100.0, 100.0
-STYLE = {"gram": 20.0, "wasserstein": 25.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
 FIT_RADIUS, FIT_RIDGE = 0.02, 1e-3
 """Share of the longest side, and the filter's ε: skies are smooth, lines sharp (by eye, ibid.)."""
 
-WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
 LARGEST = 65_536
 STARTS = ("content", "noise", "style", "gray")
 NOISE = {"noise": 0.1, "gray": 0.01}
 """Contrast (standard deviation) of starts without a picture; a photograph's, 0.2, would leave blotches. Positions of
 an even grey would have equal gradients and become a lattice."""
-GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
 
-class TransferSettings(RegionSettings, ColorSettings):
+class TransferSettings(RegionSettings, StyleSettings, ColorSettings, OptimisationSettings):
     """Settings of `transfer`."""
 
     picture_fields: ClassVar[Mapping[str, str]] = {**RegionSettings.picture_fields, "start": "start"}
@@ -90,46 +85,10 @@ class TransferSettings(RegionSettings, ColorSettings):
     style_scale: Annotated[float, Field(ge=0.05, le=20)] = setting(
         1.0, "style", "Size of the strokes (0.05 … 20; 1: the style picture as large as the content).", common=True
     )
-    style_loss: Literal["gram", "wasserstein"] = setting(
-        "wasserstein", "style", "What of the style is compared: its distribution, or channels active together (gram)."
-    )
-    style_weights: Shares | None = setting(
-        None, "style", "Shares of several styles, one for each: 0.3,0.7 (default: equal)."
-    )
-    mix: Literal["targets", "losses"] = setting(
-        "targets", "style", "Several styles: `targets` is the style of a picture made of them all, `losses` their mean."
-    )
-    style_layers: Layers | None = setting(
-        None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
-    )
     content_strength: Strength = setting(
         1.0, "content", "How strongly the content holds (0 … 1000; 0.3 is free, 3 is strict)."
     )
     content_layers: Layers = setting({"relu4_2": 1.0}, "content", "Layers that carry the content, with weights.")
-    smoothness: Strength = setting(1.0, "style", "How strongly noise is suppressed (0 … 1000).")
-    encoder: str = setting("lite", "optimisation", "`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file.")
-    pooling: Literal["max", "average"] = setting(
-        "max", "optimisation", "Pooling inside the encoder: `max` as trained, `average` a little softer."
-    )
-    optimiser: Literal["adam", "lbfgs"] = setting("adam", "optimisation", "Which optimiser.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = setting(
-        0.02, "optimisation", "Step of Adam, in units of the full tonal range (0 … 1)."
-    )
-    steps: Annotated[int, Field(ge=1, le=100_000)] = setting(
-        24, "optimisation", "Most steps at the finest scale (1 …); coarser ones take 2 and 4 times as many."
-    )
-    coarsest: Annotated[int, Field(ge=16, le=65_536)] = setting(
-        128, "optimisation", "Longest side of the first scale, in pixels, about (16 …)."
-    )
-    scale_ratio: Annotated[float, Field(ge=1.1, le=16)] = setting(
-        2.0, "optimisation", "From one scale to the next (1.1 … 16)."
-    )
-    average: Annotated[float, Field(ge=0, lt=1)] = setting(
-        0.98, "optimisation", "Decay of the average of the iterates (0 … 1; 0 takes the last one)."
-    )
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = setting(
-        0.001, "optimisation", "A scale ends when the loss falls by less than this share in 20 steps (0: never)."
-    )
     photoreal: Literal["off", "fit", "full"] = setting(
         "off",
         "content",
@@ -139,9 +98,6 @@ class TransferSettings(RegionSettings, ColorSettings):
     photoreal_strength: Strength = setting(1.0, "content", "How strongly `--photoreal full` acts (0 … 1000).")
     grain: Annotated[float, Field(ge=0, le=1)] = setting(
         0.0, "picture", "How much of the content's finest detail, its grain, comes back in the end (0 … 1)."
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = setting(
-        0, "optimisation", "Of everything random; the same seed gives the same picture."
     )
 
     @model_validator(mode="after")
@@ -160,13 +116,6 @@ class TransferSettings(RegionSettings, ColorSettings):
         return "" if word in STARTS else super()._path_of(word)
 
     @property
-    def style_layer_weights(self) -> dict[str, float]:
-        """The style layers, or the default ones of the style loss."""
-        if self.style_layers is not None:
-            return self.style_layers
-        return WASSERSTEIN_LAYERS if self.style_loss == "wasserstein" else GRAM_LAYERS
-
-    @property
     def layers(self) -> set[str]:
         """All the layers that are read."""
         return {*self.content_layers, *self.style_layer_weights}
@@ -183,11 +132,11 @@ def transfer(
     """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
     `pictures` are those that the settings name, by role; `known` keeps the targets of styles, for further work with
-    the same ones. Raises `UsageError` for layers that the encoder lacks, for
-    pictures too small for them, for a wrong number of weights and for regions that make no sense.
+    the same ones. Raises `UsageError` for layers that the encoder lacks, for pictures too small for them, for a wrong
+    number of weights and for regions that make no sense.
     """
     pictures = pictures or {}
-    shares = _shares(settings, len(styles))
+    shares = settings.shares(len(styles))
     regions = understood(settings, content, styles, pictures)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     encoder.check_layers(settings.layers)
@@ -208,10 +157,7 @@ def transfer(
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
     scene = _Scene(seen, seen_styles, shares, regions, pictures.get("start"), settings, reader, known)
-    optimisation = Optimisation(
-        settings.optimiser, settings.learning_rate, average=settings.average, tolerance=settings.tolerance
-    )
-    synthesis = Synthesis(schedule, scene.objective, scene.start, optimisation)
+    synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
 
 
@@ -223,16 +169,6 @@ def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> T
         pixels = locally_affine(pixels, original, radius, FIT_RIDGE)
     pixels = color.after(pixels, original, settings)
     return with_grain_of(pixels, original, settings.grain) if settings.grain else pixels
-
-
-def _shares(settings: TransferSettings, count: int) -> tuple[float, ...]:
-    """The styles' shares, of sum 1."""
-    weights = settings.style_weights or (1.0,) * count
-    if len(weights) != count:
-        raise UsageError(
-            f"style_weights: {counted(len(weights), 'weight')} for {counted(count, 'style')}: give one for each"
-        )
-    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _result_size(content: Picture, settings: TransferSettings, smallest: int) -> tuple[int, int]:
@@ -311,26 +247,16 @@ class _Scene:
             where = None if visible is None else self.reader.weights(visible, layers)
             count = len(self.styles)
             everything = Region("everything", torch.ones(1, 1, 1, 1), tuple(range(count)), (None,) * count)
-            return self._style_loss_of(everything.styles, self._targets(scale, [everything])[0], where)
+            return style_loss(self._targets(scale, [everything])[0], self.shares, self.settings, where)
         painted = [region for region in regions if region.styles]
         losses = []
         for region, targets in zip(painted, self._targets(scale, painted), strict=True):
             mask = region.mask if visible is None else region.mask * visible
             where = self.reader.weights(mask, layers, self.settings.guidance, power=2)  # as (T∘F)(T∘F)ᵀ has it
-            losses.append(self._style_loss_of(region.styles, targets, where))
+            shares = [self.shares[number] for number in region.styles]
+            shares = shares if any(shares) else [1.0] * len(shares)
+            losses.append(style_loss(targets, shares, self.settings, where))
         return RegionsLoss(losses, [region.strength * float(region.mask.mean()) for region in painted])
-
-    def _style_loss_of(
-        self, styles: Sequence[int], targets: Sequence[Mapping[str, Moments]], where: Weights | None
-    ) -> SumLoss:
-        """The loss of what is painted by these styles."""
-        kind = GramLoss if self.settings.style_loss == "gram" else WassersteinLoss
-        total = sum(self.shares[number] for number in styles)
-        shares = [self.shares[number] / total for number in styles]
-        weights = self.settings.style_layer_weights
-        if self.settings.mix == "targets":
-            return kind(mixture(targets, shares), weights, where)
-        return MixedLoss([kind(target, weights, where) for target in targets], shares)
 
     def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
         """The moments of the styles of each region."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -21,15 +21,19 @@ class Work:
     synthesis: Synthesis
     encoder: VGG
     layers: Iterable[str]
-    content: Picture
+    content: Picture | None
+    """Whose alpha and bit depth come back."""
     budget: Budget
     """Of memory, for the synthesis."""
     finishing: Callable[[Tensor], Tensor] = lambda pixels: pixels
     """What is done to the synthesised pixels `(1, 3, H, W)`, of any size, on the CPU."""
 
     def finish(self, pixels: Tensor) -> Picture:
-        """The result from the synthesised pixels: the content's alpha and bit depth come back."""
+        """The result from the synthesised pixels."""
+        finished = Picture(self.finishing(pixels.detach().float().cpu()))
+        if self.content is None:
+            return finished
         alpha = self.content.alpha
         if alpha is not None:
             alpha = resize_mask(alpha, pixels.shape[-2], pixels.shape[-1])
-        return Picture(self.finishing(pixels.detach().float().cpu()), alpha, self.content.bits)
+        return replace(finished, alpha=alpha, bits=self.content.bits)

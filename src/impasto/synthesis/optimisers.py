@@ -8,7 +8,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from impasto.synthesis.resampling import NO_WRAP, Wrap, resampled
 
 BETAS = 0.9, 0.99
 LEVEL_SHARES = 0.3, 0.6, 1.0
@@ -41,9 +42,16 @@ class Adam:
     triangle filter down, bicubic up), for blocks would show as a grid.
     """
 
-    def __init__(self, picture: Tensor, learning_rate: float, moments: dict[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        picture: Tensor,
+        learning_rate: float,
+        moments: dict[str, Tensor] | None = None,
+        wrap: Wrap = NO_WRAP,
+    ) -> None:
         self.picture = picture.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         self.learning_rate = learning_rate
+        self._wrap = wrap
         self._moments = dict(moments or {})
 
     def step(self, evaluate: Evaluate) -> float:
@@ -63,14 +71,14 @@ class Adam:
         self._moments["step"] = step
         direction = torch.zeros_like(gradient)
         for level, share in enumerate(LEVEL_SHARES):
-            coarse = _halved(gradient, level)
+            coarse = _halved(gradient, level, self._wrap)
             mean = self._moments.get(f"mean.{level}", torch.zeros_like(coarse)).lerp(coarse, 1 - BETAS[0])
             square = self._moments.get(f"square.{level}", torch.zeros_like(coarse)).lerp(coarse.square(), 1 - BETAS[1])
             self._moments[f"mean.{level}"], self._moments[f"square.{level}"] = mean, square
             unbiased = (square / (1 - BETAS[1] ** float(step))).sqrt().add_(1e-12)
             update = mean / (1 - BETAS[0] ** float(step)) / unbiased
             if level:
-                update = F.interpolate(update, gradient.shape[-2:], mode="bicubic")
+                update = resampled(update, (gradient.shape[-2], gradient.shape[-1]), "bicubic", wrap=self._wrap)
             direction.add_(update, alpha=share)
         return direction
 
@@ -112,11 +120,11 @@ class LBFGS:
         return {}
 
 
-def _halved(gradient: Tensor, level: int) -> Tensor:
+def _halved(gradient: Tensor, level: int, wrap: Wrap) -> Tensor:
     """A gradient halved `level` times."""
     if level == 0:
         return gradient
-    return F.interpolate(gradient, level_size(gradient, level), mode="bilinear", antialias=True)
+    return resampled(gradient, level_size(gradient, level), "bilinear", antialias=True, wrap=wrap)
 
 
 def level_size(picture: Tensor, level: int) -> tuple[int, int]:
@@ -124,7 +132,7 @@ def level_size(picture: Tensor, level: int) -> tuple[int, int]:
     return max(1, picture.shape[-2] >> level), max(1, picture.shape[-1] >> level)
 
 
-def resampled_moments(moments: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+def resampled_moments(moments: dict[str, Tensor], like: Tensor, wrap: Wrap = NO_WRAP) -> dict[str, Tensor]:
     """Adam's moments for a picture of the size of `like` `(1, 3, H, W)`.
 
     A loss that is a mean spreads its gradient over more pixels at a larger size, so the mean gradient shrinks with
@@ -138,6 +146,6 @@ def resampled_moments(moments: dict[str, Tensor], like: Tensor) -> dict[str, Ten
             continue
         height, width = level_size(like, int(level))
         shrink = value.shape[-2] * value.shape[-1] / (height * width)
-        larger = F.interpolate(value, (height, width), mode="bilinear")
+        larger = resampled(value, (height, width), "bilinear", wrap=wrap)
         carried[name] = larger * (shrink**2 if kind == "square" else shrink)
     return carried

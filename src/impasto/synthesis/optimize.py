@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from impasto.errors import ImpastoError
 from impasto.synthesis.objective import Objective
 from impasto.synthesis.optimisers import LBFGS, Adam, Optimiser, resampled_moments
+from impasto.synthesis.resampling import NO_WRAP, Wrap, resampled
 from impasto.synthesis.schedule import Scale
 
 
@@ -24,7 +24,8 @@ class Optimisation:
 
     `learning_rate` in units of the 0..1 range, for Adam; L-BFGS takes 1. `average` is the decay of the exponential
     average of the iterates, which is the result (0: the last iterate). A scale ends early when the smoothed loss
-    has fallen by less than `tolerance` (relative) over `window` steps; 0 never ends early.
+    has fallen by less than `tolerance` (relative) over `window` steps; 0 never ends early. `wrap` says which sides of
+    the picture continue on the opposite ones.
     """
 
     optimiser: Literal["adam", "lbfgs"] = "adam"
@@ -32,12 +33,13 @@ class Optimisation:
     average: float = 0.98
     tolerance: float = 0.0
     window: int = 20
+    wrap: Wrap = NO_WRAP
 
     def begin(self, picture: Tensor, rate: float, moments: dict[str, Tensor]) -> Optimiser:
         """The optimiser for a picture, its learning rate times `rate`."""
         if self.optimiser == "lbfgs":
             return LBFGS(picture, rate)
-        return Adam(picture, self.learning_rate * rate, moments)
+        return Adam(picture, self.learning_rate * rate, moments, self.wrap)
 
 
 @dataclass(frozen=True)
@@ -186,10 +188,12 @@ class Synthesis:
         change = self.picture - self._start(self.scale)
         self._scale_index += 1
         self._steps_done = 0
-        change = F.interpolate(change, (self.scale.height, self.scale.width), mode="bicubic")
+        wrap = self.optimisation.wrap
+        change = resampled(change, (self.scale.height, self.scale.width), "bicubic", wrap=wrap)
         self._average = _channels_last((self._start(self.scale) + change).clamp(0, 1))
         self._average_weight = 0.0
-        self._optimiser = self.optimisation.begin(self._average, self._rate, resampled_moments(moments, self._average))
+        carried = resampled_moments(moments, self._average, wrap)
+        self._optimiser = self.optimisation.begin(self._average, self._rate, carried)
 
     def _report(self, total: float, losses: dict[str, float]) -> Step:
         done = sum(s.pixels * s.steps for s in self.schedule[: self._scale_index])

@@ -27,17 +27,24 @@ class Scale:
 
 
 def coarse_to_fine(
-    height: int, width: int, *, steps: int, coarsest: int = 128, ratio: float = 2.0, smallest_side: int = 1
+    height: int,
+    width: int,
+    *,
+    steps: int,
+    coarsest: int = 128,
+    ratio: float = 2.0,
+    smallest_side: int = 1,
+    unit: int = 1,
 ) -> tuple[Scale, ...]:
     """Scales from about `coarsest` pixels (longest side) to `height` × `width`, each `ratio` times the last.
 
     The first is the one nearest to `coarsest`; scales whose shorter side would fall below `smallest_side` pixels
-    are left out. `steps` is the number at the finest scale.
+    are left out. `steps` is the number at the finest scale; sides of the others are multiples of `unit`.
     """
     sizes = [(height, width)]
     while True:
         shrink = ratio ** len(sizes)
-        h, w = round(height / shrink), round(width / shrink)
+        h, w = (round(side / shrink / unit) * unit for side in (height, width))
         if max(h, w) < coarsest / ratio**0.5 or min(h, w) < max(1, smallest_side):
             break
         sizes.append((h, w))

@@ -1,0 +1,64 @@
+"""What is style: settings of style losses, and the loss of what is painted in some styles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from impasto.errors import UsageError, counted
+from impasto.losses import GramLoss, MixedLoss, Moments, SumLoss, WassersteinLoss, Weights, mixture
+from impasto.methods.settings import Layers, Settings, Shares, setting
+
+STYLE = {"gram": 20.0, "wasserstein": 25.0}
+"""Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
+
+WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
+GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
+
+
+class StyleSettings(Settings):
+    """What of the styles is compared, and how several are mixed."""
+
+    style_loss: Literal["gram", "wasserstein"] = setting(
+        "wasserstein", "style", "What of the style is compared: its distribution, or channels active together (gram)."
+    )
+    style_weights: Shares | None = setting(
+        None, "style", "Shares of several styles, one for each: 0.3,0.7 (default: equal)."
+    )
+    mix: Literal["targets", "losses"] = setting(
+        "targets", "style", "Several styles: `targets` is the style of a picture made of them all, `losses` their mean."
+    )
+    style_layers: Layers | None = setting(
+        None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
+    )
+
+    @property
+    def style_layer_weights(self) -> dict[str, float]:
+        """The style layers, or the default ones of the style loss."""
+        if self.style_layers is not None:
+            return self.style_layers
+        return WASSERSTEIN_LAYERS if self.style_loss == "wasserstein" else GRAM_LAYERS
+
+    def shares(self, count: int) -> tuple[float, ...]:
+        """The shares of so many styles, of sum 1; raises `UsageError` for a wrong number of weights."""
+        weights = self.style_weights or (1.0,) * count
+        if len(weights) != count:
+            raise UsageError(
+                f"style_weights: {counted(len(weights), 'weight')} for {counted(count, 'style')}: give one for each"
+            )
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+def style_loss(
+    targets: Sequence[Mapping[str, Moments]],
+    shares: Sequence[float],
+    settings: StyleSettings,
+    where: Weights | None = None,
+) -> SumLoss:
+    """The loss of what is painted, there, in styles of these moments and shares."""
+    kind = GramLoss if settings.style_loss == "gram" else WassersteinLoss
+    shares = [share / sum(shares) for share in shares]
+    weights = settings.style_layer_weights
+    if settings.mix == "targets":
+        return kind(mixture(targets, shares), weights, where)
+    return MixedLoss([kind(target, weights, where) for target in targets], shares)
