@@ -1,11 +1,12 @@
 """Makes the pictures of the guide, by the settings that the guide shows.
 
-python docs/make_pictures.py            # all of them, about ten minutes on two cores
+python docs/make_pictures.py            # all of them, about twenty minutes on two cores
 python docs/make_pictures.py presets    # one strip
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -52,7 +53,48 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
     ),
     "mix": ("parrots", "great-wave udnie", [{"mix": s} for s in ("targets", "losses")]),
     "seed": ("lighthouse", "the-kiss", [{"start": "noise", "seed": s} for s in (0, 1, 2)]),
+    "regions": (
+        "lighthouse",
+        "starry-night the-scream wheat-field",
+        [
+            {"segmentation": "lighthouse-map.png", "region_styles": styles}
+            for styles in ("blue:1,red:2,green:3", "blue:1,red:keep,green:3")
+        ],
+    ),
+    "guidance": (
+        "lighthouse",
+        "starry-night the-scream",
+        [
+            {"segmentation": "lighthouse-map.png", "region_styles": "blue:1,red:2,green:2", "guidance": one}
+            for one in ("inside", "simple", "all")
+        ],
+    ),
+    "mask": ("astronaut", "starry-night", [{}, {"masks": "not:astronaut-face.png"}]),
+    "color-spaces": (
+        "parrots",
+        "the-scream",
+        [{"keep_color": "after", "color_space": s} for s in ("yuv", "ycbcr", "lab", "luv", "oklab")],
+    ),
+    "color-match": (
+        "parrots",
+        "the-scream",
+        [
+            {"keep_color": "match", "color_match": m}
+            for m in ("cholesky", "pca", "monge-kantorovich", "histogram", "sliced")
+        ],
+    ),
+    "photoreal": ("lighthouse", "sunset", [{"photoreal": p} for p in ("off", "fit", "full")]),
+    "grain": ("barn", "wheat-field", [{"grain": g} for g in (0.0, 0.5, 1.0)]),
 }
+COLOURS: list[tuple[str, str, list[dict[str, Any]]]] = [
+    (content, style, [*({"keep_color": k} for k in ("none", "luminance", "after", "match")), {"color_only": True}])
+    for content, style in (("parrots", "the-scream"), ("cat", "starry-night"), ("village", "udnie"))
+]
+TEXTURES: list[tuple[str, dict[str, Any]]] = [
+    ("strokes.jpg", {"width": 384, "height": 384}),
+    ("strokes.jpg", {"width": 256, "height": 256, "tile": "both"}),
+    ("wheat-field.jpg", {"width": 384, "height": 384, "scale": 0.5}),
+]
 FIRST = [
     ("lighthouse", "starry-night", {}),
     ("lighthouse", "great-wave", {}),
@@ -63,20 +105,54 @@ FIRST = [
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["first", "plot", *STRIPS]
+    special = {"first": first, "plot": plot, "color": colours, "texture": textures, "strip": strip}
     PICTURES.mkdir(exist_ok=True)
-    for name in wanted:
-        if name == "first":
-            paintings = [painted(content, style, {"size": 512, **settings}) for content, style, settings in FIRST]
-            save(contact_sheet([("", p) for p in paintings], columns=len(paintings), width=240, captions=False), name)
-            continue
-        if name == "plot":
-            plot()
+    os.chdir(EXAMPLES)
+    for name in sys.argv[1:] or [*special, *STRIPS]:
+        if name in special:
+            special[name]()
             continue
         content, styles, variants = STRIPS[name]
         tiles = [(", ".join(f"{one}.jpg" for one in (content, *styles.split())), beside(content, styles.split()))]
         tiles += [(caption(v), painted(content, styles, {"size": SIZE, **v})) for v in variants]
         save(contact_sheet(tiles, columns=len(tiles), width=1200 // len(tiles)), name)
+
+
+def first() -> None:
+    paintings = [painted(content, style, {"size": 512, **settings}) for content, style, settings in FIRST]
+    save(contact_sheet([("", p) for p in paintings], columns=len(paintings), width=240, captions=False), "first")
+
+
+def strip() -> None:
+    way = impasto.strip("parrots.jpg", "great-wave.jpg", "composition-vii.jpg", 5, size=SIZE)
+    save(contact_sheet([(f"{i + 1} of 5", one.picture) for i, one in enumerate(way)], columns=5, width=240), "strip")
+
+
+def colours() -> None:
+    """A row for each content: itself, and every way to keep its colours."""
+    tiles = []
+    for content, style, variants in COLOURS:
+        tiles.append((f"{content}.jpg, {style}.jpg", beside(content, [style])))
+        tiles += [(caption(v), painted(content, style, {"size": SIZE, **v})) for v in variants]
+    save(contact_sheet(tiles, columns=6, width=200), "color")
+
+
+def textures() -> None:
+    """Exemplars beside results, 384 pixels square; the seamless one is laid beside itself."""
+    tiles = []
+    for name, settings in TEXTURES:
+        made = impasto.texture(name, **settings).picture
+        sheet = Image.new("RGB", (384, 384))
+        for top in range(0, 384, made.height):
+            for left in range(0, 384, made.width):
+                sheet.paste(made, (left, top))
+        exemplar = Image.open(name)
+        scale = settings.get("scale", 1.0)
+        part = exemplar.resize([round(side * scale) for side in exemplar.size], Image.Resampling.LANCZOS)
+        shown = Image.new("RGB", (384, 384), "white")
+        shown.paste(part, (0, 0))
+        tiles += [(name, shown), (caption(settings), sheet)]
+    save(contact_sheet(tiles, columns=6, width=200), "texture")
 
 
 def painted(content: str, styles: str, settings: dict[str, Any]) -> Image.Image:
@@ -106,7 +182,8 @@ def beside(content: str, styles: list[str]) -> Image.Image:
 
 
 def caption(settings: dict[str, Any]) -> str:
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+    words = (f"--{name.replace('_', '-')} {value}" for name, value in settings.items() if value is not True)
+    return " ".join([*words, *(f"--{name.replace('_', '-')}" for name, value in settings.items() if value is True)])
 
 
 def save(sheet: Image.Image, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from impasto.api import grid, rerun, resume, steps, strip, transfer
+    from impasto.api import grid, rerun, resume, steps, strip, texture, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
     from impasto.losses import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         mixture,
         moments,
     )
+    from impasto.methods.texture import TextureSettings
     from impasto.methods.transfer import TransferSettings
     from impasto.pictures.files import read_picture, write_picture
     from impasto.pictures.picture import Picture
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, coarse_to_fine
 
 _HOMES = {
-    "impasto.api": ("grid", "rerun", "resume", "steps", "strip", "transfer"),
+    "impasto.api": ("grid", "rerun", "resume", "steps", "strip", "texture", "transfer"),
     "impasto.encoders": ("load_encoder",),
     "impasto.errors": (
         "ImpastoError",
@@ -58,6 +59,7 @@ _HOMES = {
         "mixture",
         "moments",
     ),
+    "impasto.methods.texture": ("TextureSettings",),
     "impasto.methods.transfer": ("TransferSettings",),
     "impasto.pictures.files": ("read_picture", "write_picture"),
     "impasto.pictures.picture": ("Picture",),
@@ -85,6 +87,7 @@ __all__ = [
     "SumLoss",
     "Synthesis",
     "Term",
+    "TextureSettings",
     "TransferSettings",
     "UsageError",
     "WassersteinLoss",
@@ -100,6 +103,7 @@ __all__ = [
     "resume",
     "steps",
     "strip",
+    "texture",
     "transfer",
     "write_picture",
 ]

@@ -75,6 +75,23 @@ def steps(
     return job.begin()
 
 
+def texture(
+    texture: Source | Sequence[Source],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> Result:
+    """More of a texture, or of a list of them: `width=1024, height=1024, tile="both"`.
+
+    `options` are those of `TextureSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
+    `transfer`.
+    """
+    textures: Sequence[Source] = texture if isinstance(texture, list | tuple) else [texture]  # type: ignore[list-item]
+    inputs = dict(zip(find_method("texture").roles(len(textures)), textures, strict=True))
+    return _run(Job.of("texture", inputs, **_apart(options)).begin(), observers, cancel)
+
+
 def grid(
     contents: Sequence[Source],
     styles: Sequence[Source],

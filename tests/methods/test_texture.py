@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import impasto as package
 from impasto.errors import UsageError
 from impasto.machine import Machine
 from impasto.methods.texture import TextureSettings, texture
@@ -148,3 +149,11 @@ def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     assert "again: impasto rerun wall-starry.png\n" in shown.err
     assert impasto("rerun", "wall-starry.png", "--set", "tile=x", "--device", "cpu").code == 0
     assert impasto("texture").last_line.startswith("texture takes one or more texture pictures")
+
+
+@pytest.mark.usefixtures("studio")
+def test_in_python() -> None:
+    told = {"encoder": "tiny.safetensors", "coarsest": 48, "steps": 2, "style_layers": "relu1_1,relu2_1"}
+    result = package.texture("starry.jpg", width=64, height=48, device="cpu", **told)
+    assert result.picture.size == (64, 48)
+    assert result.record.method == "texture"
