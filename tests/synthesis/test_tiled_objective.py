@@ -21,7 +21,7 @@ from impasto.losses import (
     PixelLoss,
     RegionsLoss,
     Smoothness,
-    SumLoss,
+    StyleLoss,
     WassersteinLoss,
     moments,
 )
@@ -45,7 +45,11 @@ def masks(encoder: VGG) -> dict[str, Tensor]:
     return {layer: resize_mask(mask, *size) for layer, size in encoder.sizes(HEIGHT, WIDTH).items()}
 
 
-def style(encoder: VGG, **options: object) -> SumLoss:
+def everywhere(encoder: VGG) -> dict[str, Tensor]:
+    return {layer: torch.ones_like(mask) for layer, mask in masks(encoder).items()}
+
+
+def style(encoder: VGG, **options: object) -> StyleLoss:
     return GramLoss(moments(encoder(picture(1, 128, 128), STYLE)), STYLE, **options)  # type: ignore[arg-type]
 
 
@@ -57,7 +61,7 @@ LOSSES: dict[str, Callable[[VGG], Loss]] = {
     "content": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT),
     "content of a region": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT, masks(e)),
     "content by strengths": lambda e: ContentLoss(e(picture(2), CONTENT), CONTENT, strengths=masks(e)),
-    "two regions": lambda e: RegionsLoss([style(e), style(e, where=masks(e))], [0.3, 0.7]),
+    "two regions": lambda e: RegionsLoss([style(e), style(e)], [masks(e), everywhere(e)], [0.3, 0.7]),
     "pixels": lambda _: PixelLoss(picture(2), picture(3)[:, :1]),
     "matting": lambda _: MattingLoss(picture(2)),
     "smoothness": lambda _: Smoothness(),

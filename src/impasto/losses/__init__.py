@@ -8,6 +8,7 @@ from impasto.losses.mixed import MixedLoss, RegionsLoss
 from impasto.losses.moments import Moments, mixture, moments, moments_of_parts
 from impasto.losses.pixels import PixelLoss
 from impasto.losses.smoothness import Smoothness
+from impasto.losses.style import StyleLoss
 from impasto.losses.wasserstein import WassersteinLoss
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PixelLoss",
     "RegionsLoss",
     "Smoothness",
+    "StyleLoss",
     "SumLoss",
     "Sums",
     "WassersteinLoss",

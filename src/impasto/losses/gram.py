@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from impasto.encoders.tiling import Tile
-from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
+from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
 from impasto.losses.content import relative_error
 from impasto.losses.moments import Moments, sum_of_products, total_weight, weighted_rows
+from impasto.losses.style import StyleLoss
 
 
-class GramLoss(SumLoss):
+class GramLoss(StyleLoss):
     """Mean over layers of ‖G − A‖² / ‖A‖², G the Gram matrix of the picture and A that of the style.
 
     0 when all Gram matrices agree, 1 for a picture without features. Differs from Gatys et al., who divide by
@@ -25,16 +25,11 @@ class GramLoss(SumLoss):
         self.layer_weights = normalised_weights(layer_weights)
         self.layers = tuple(self.layer_weights)
         self._target = {layer: style[layer].second.detach() for layer in self.layers}
-        self._where = where
+        self.where = where
         self.count = 2 * len(self.layers)
 
-    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
-        found: list[Tensor] = []
-        for layer in self.layers:
-            where = None if self._where is None else cut(self._where[layer], layer, tile)
-            rows, weights = weighted_rows(features[layer], where)
-            found += [sum_of_products(rows, weights), total_weight(rows, weights)]
-        return tuple(found)
+    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
+        return sum_of_products(rows, weights), total_weight(rows, weights)
 
     def of_sums(self, sums: Sums) -> Tensor:
         pairs = zip(self._target.values(), sums[::2], sums[1::2], strict=True)

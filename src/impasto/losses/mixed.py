@@ -1,4 +1,4 @@
-"""Several losses as one: of one kind, such as one for each style, or of parts of the picture."""
+"""Several losses as one: of one kind, such as one for each style, or of regions of the picture."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from itertools import islice
 from torch import Tensor
 
 from impasto.encoders.tiling import Tile
-from impasto.losses.base import Features, SumLoss, Sums
+from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
+from impasto.losses.moments import rows_of_regions
+from impasto.losses.style import StyleLoss
 
 
-class MixedLoss(SumLoss):
+class MixedLoss(StyleLoss):
     """Σ share × loss over losses that differ only in their targets; shares sum to 1.
 
     What they have in common, the sums over the picture, is made once, so that more of them cost next to nothing.
     """
 
-    def __init__(self, losses: Sequence[SumLoss], shares: Sequence[float]) -> None:
+    def __init__(self, losses: Sequence[StyleLoss], shares: Sequence[float]) -> None:
         self._losses, self._shares = tuple(losses), tuple(shares)
-        self.layers, self.count = losses[0].layers, losses[0].count
+        self.layers, self.count, self.where = losses[0].layers, losses[0].count, losses[0].where
 
-    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
-        return self._losses[0].sums(features, picture, tile)
+    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
+        return self._losses[0].sums_of_rows(rows, weights)
 
     def of_sums(self, sums: Sums) -> Tensor:
         parts = [share * one.of_sums(sums) for share, one in zip(self._shares, self._losses, strict=True)]
@@ -30,15 +32,23 @@ class MixedLoss(SumLoss):
 
 
 class RegionsLoss(SumLoss):
-    """Σ factor × loss over losses that each look at a region of the picture."""
+    """Σ factor × loss over losses of the same layers, each of which looks at a region of the picture.
 
-    def __init__(self, losses: Sequence[SumLoss], factors: Sequence[float]) -> None:
-        self._losses, self._factors = tuple(losses), tuple(factors)
-        self.layers = tuple(dict.fromkeys(layer for one in losses for layer in one.layers))
+    `regions` are weights of positions, one for each loss.
+    """
+
+    def __init__(self, losses: Sequence[StyleLoss], regions: Sequence[Weights], factors: Sequence[float]) -> None:
+        self._losses, self._regions, self._factors = tuple(losses), tuple(regions), tuple(factors)
+        self.layers = losses[0].layers
         self.count = sum(one.count for one in losses)
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
-        return tuple(total for one in self._losses for total in one.sums(features, picture, tile))
+        found: list[list[Tensor]] = [[] for _ in self._losses]
+        for layer in self.layers:
+            regions = [cut(region[layer], layer, tile) for region in self._regions]
+            for own, loss, part in zip(found, self._losses, rows_of_regions(features[layer], regions), strict=True):
+                own += loss.sums_of_rows(*part)
+        return tuple(total for own in found for total in own)
 
     def of_sums(self, sums: Sums) -> Tensor:
         rest = iter(sums)

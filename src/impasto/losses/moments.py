@@ -76,20 +76,24 @@ def as_rows(features: Tensor) -> Tensor:
 
 
 def weighted_rows(features: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The positions of features `(B, C, H, W)` as rows `(B, N, C)`, and what they weigh `(B, N, 1)`, if not alike.
+    """The positions of features `(B, C, H, W)` as rows `(B, N, C)`, and what they weigh `(B, N, 1)`, if not alike."""
+    return as_rows(features), None if where is None else as_rows(where)
 
-    Rows that weigh nothing are left out, so that many regions of a picture take no more work than one whole.
+
+def rows_of_regions(features: Tensor, regions: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The rows of features `(1, C, H, W)` that count in each of some regions `(1, 1, H, W)`, and what they weigh.
+
+    All are gathered at once, and those that weigh nothing are left out: many regions take hardly more work than one.
     """
-    rows = as_rows(features)
-    if where is None:
-        return rows, None
-    weights = as_rows(where)
-    if len(weights) > 1:
-        return rows, weights
-    counted = weights[0, :, 0].nonzero()[:, 0]
-    if len(counted) < weights.shape[1]:
-        rows, weights = rows.index_select(1, counted), weights.index_select(1, counted)
-    return rows, weights
+    weights = torch.cat([as_rows(region)[0, :, 0] for region in regions])
+    counted = weights.nonzero()[:, 0]
+    positions = features.shape[-2] * features.shape[-1]
+    rows = as_rows(features).index_select(1, counted % positions)
+    ends = torch.arange(1, len(regions) + 1, device=counted.device) * positions
+    last = torch.searchsorted(counted, ends).tolist()
+    sizes = [end - start for start, end in zip([0, *last], last, strict=False)]
+    parts = rows.split(sizes, 1), weights[counted].view(1, -1, 1).split(sizes, 1)  # type: ignore[no-untyped-call]
+    return list(zip(*parts, strict=True))
 
 
 def total_weight(rows: Tensor, weights: Tensor | None) -> Tensor:
@@ -101,7 +105,7 @@ def total_weight(rows: Tensor, weights: Tensor | None) -> Tensor:
 
 def sum_of(rows: Tensor, weights: Tensor | None) -> Tensor:
     """The sum `(B, C)` of rows `(B, N, C)`, weighted by `(B, N, 1)`."""
-    return rows.sum(1) if weights is None else (rows * weights).sum(1)
+    return rows.sum(1) if weights is None else (weights.transpose(1, 2) @ rows)[:, 0]
 
 
 def sum_of_products(rows: Tensor, weights: Tensor | None) -> Tensor:

@@ -11,22 +11,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from impasto.encoders.tiling import Tile
-from impasto.losses.base import Features, SumLoss, Sums, Weights, cut, normalised_weights, weighted_sum
+from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
 from impasto.losses.moments import (
     Moments,
     moments_of_sums,
     sum_of,
     sum_of_products,
     total_weight,
-    weighted_rows,
 )
+from impasto.losses.style import StyleLoss
 
 RIDGE = 1e-4
 """Added to the diagonals of covariances, relative to the target's mean variance, so that roots have gradients."""
 
 
-class WassersteinLoss(SumLoss):
+class WassersteinLoss(StyleLoss):
     """Mean over layers of W₂²(N(μ, Σ), N(μ_s, Σ_s)) / (‖μ_s‖² + tr Σ_s).
 
     0 when means and covariances agree, 1 for a picture without features (up to the small ridge).
@@ -38,16 +37,11 @@ class WassersteinLoss(SumLoss):
         self.layer_weights = normalised_weights(layer_weights)
         self.layers = tuple(self.layer_weights)
         self._target = {layer: GaussianTarget(style[layer]) for layer in self.layers}
-        self._where = where
+        self.where = where
         self.count = 3 * len(self.layers)
 
-    def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
-        found: list[Tensor] = []
-        for layer in self.layers:
-            where = None if self._where is None else cut(self._where[layer], layer, tile)
-            rows, weights = weighted_rows(features[layer], where)
-            found += [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
-        return tuple(found)
+    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
+        return sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)
 
     def of_sums(self, sums: Sums) -> Tensor:
         triples = zip(self._target.values(), sums[::3], sums[1::3], sums[2::3], strict=True)

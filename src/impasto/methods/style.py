@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from impasto.errors import UsageError, counted
-from impasto.losses import GramLoss, MixedLoss, Moments, SumLoss, WassersteinLoss, Weights, mixture
+from impasto.losses import GramLoss, MixedLoss, Moments, StyleLoss, WassersteinLoss, Weights, mixture
 from impasto.methods.settings import Layers, Settings, Shares, setting
 
 STYLE = {"gram": 20.0, "wasserstein": 25.0}
@@ -54,7 +54,7 @@ def style_loss(
     shares: Sequence[float],
     settings: StyleSettings,
     where: Weights | None = None,
-) -> SumLoss:
+) -> StyleLoss:
     """The loss of what is painted, there, in styles of these moments and shares."""
     kind = GramLoss if settings.style_loss == "gram" else WassersteinLoss
     shares = [share / sum(shares) for share in shares]

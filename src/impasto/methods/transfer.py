@@ -249,14 +249,13 @@ class _Scene:
             everything = Region("everything", torch.ones(1, 1, 1, 1), tuple(range(count)), (None,) * count)
             return style_loss(self._targets(scale, [everything])[0], self.shares, self.settings, where)
         painted = [region for region in regions if region.styles]
-        losses = []
+        losses, places = [], []
         for region, targets in zip(painted, self._targets(scale, painted), strict=True):
             mask = region.mask if visible is None else region.mask * visible
-            where = self.reader.weights(mask, layers, self.settings.guidance, power=2)  # as (T∘F)(T∘F)ᵀ has it
+            places.append(self.reader.weights(mask, layers, self.settings.guidance, power=2))  # (T∘F)(T∘F)ᵀ
             shares = [self.shares[number] for number in region.styles]
-            shares = shares if any(shares) else [1.0] * len(shares)
-            losses.append(style_loss(targets, shares, self.settings, where))
-        return RegionsLoss(losses, [region.strength * float(region.mask.mean()) for region in painted])
+            losses.append(style_loss(targets, shares if any(shares) else [1.0] * len(shares), self.settings))
+        return RegionsLoss(losses, places, [region.strength * float(region.mask.mean()) for region in painted])
 
     def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
         """The moments of the styles of each region."""

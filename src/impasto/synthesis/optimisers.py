@@ -29,7 +29,7 @@ class Optimiser(Protocol):
         ...
 
     def moments(self) -> dict[str, Tensor]:
-        """What has been learnt about the gradient, to be carried over or saved."""
+        """What has been learnt about the gradient, to be carried over or saved at once: the next step changes it."""
         ...
 
 
@@ -52,7 +52,7 @@ class Adam:
         self.picture = picture.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         self.learning_rate = learning_rate
         self._wrap = wrap
-        self._moments = dict(moments or {})
+        self._moments = {name: value.clone() for name, value in (moments or {}).items()}
 
     def step(self, evaluate: Evaluate) -> float:
         loss = float(evaluate())
@@ -60,23 +60,27 @@ class Adam:
         if not math.isfinite(loss) or gradient is None or not bool(gradient.isfinite().all()):
             return math.nan
         with torch.no_grad():
-            self.picture.sub_(self.learning_rate * self._direction(gradient)).clamp_(0, 1)
+            self.picture.sub_(self._direction(gradient), alpha=self.learning_rate).clamp_(0, 1)
         return loss
 
     def moments(self) -> dict[str, Tensor]:
         return dict(self._moments)
 
     def _direction(self, gradient: Tensor) -> Tensor:
+        """In place where it can be: for a large print every plane counts."""
         step = self._moments.get("step", torch.zeros(())) + 1
         self._moments["step"] = step
         direction = torch.zeros_like(gradient)
         for level, share in enumerate(LEVEL_SHARES):
             coarse = _halved(gradient, level, self._wrap)
-            mean = self._moments.get(f"mean.{level}", torch.zeros_like(coarse)).lerp(coarse, 1 - BETAS[0])
-            square = self._moments.get(f"square.{level}", torch.zeros_like(coarse)).lerp(coarse.square(), 1 - BETAS[1])
+            mean, square = (self._moments.get(f"{kind}.{level}") for kind in ("mean", "square"))
+            mean = torch.zeros_like(coarse) if mean is None else mean
+            square = torch.zeros_like(coarse) if square is None else square
+            mean.lerp_(coarse, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(coarse, coarse, value=1 - BETAS[1])
             self._moments[f"mean.{level}"], self._moments[f"square.{level}"] = mean, square
-            unbiased = (square / (1 - BETAS[1] ** float(step))).sqrt().add_(1e-12)
-            update = mean / (1 - BETAS[0] ** float(step)) / unbiased
+            unbiased = square.div(1 - BETAS[1] ** float(step)).sqrt_().add_(1e-12)
+            update = torch.div(mean, unbiased, out=unbiased).div_(1 - BETAS[0] ** float(step))
             if level:
                 update = resampled(update, (gradient.shape[-2], gradient.shape[-1]), "bicubic", wrap=self._wrap)
             direction.add_(update, alpha=share)
