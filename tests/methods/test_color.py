@@ -75,6 +75,12 @@ def test_on_luminance_the_work_sees_no_colours(work: Begin) -> None:
     assert (luminance(kept) - luminance(GREENISH.pixels)).abs().mean() > 0.01
 
 
+def test_on_luminance_a_start_has_no_colours_either(lively_path: Path) -> None:
+    settings = TransferSettings.of(keep_color="luminance", start="a.png", encoder=str(lively_path), size=96)
+    begun = transfer(GREENISH, [REDDISH], settings, CPU, {"start": REDDISH})
+    assert begun.synthesis.picture.std(dim=1).max() < 1e-5
+
+
 @pytest.mark.parametrize("mode", ["luminance", "after"])
 def test_strength_0_of_kept_colours_keeps_none(work: Begin, mode: str) -> None:
     begun = work(keep_color=mode, color_strength=0.0)

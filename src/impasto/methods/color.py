@@ -46,17 +46,25 @@ def before(content: Picture, styles: Sequence[Picture], settings: ColorSettings)
             raise UsageError(f"color_only: takes the colours of one style, {len(styles)} were given")
         return _recolored(content, styles[0], settings), tuple(styles)
     if settings.keep_color == "luminance":
-        from impasto.pictures.color import luminance
         from impasto.pictures.color_matching import match_luminance
 
         matched = (match_luminance(one.pixels, content.pixels, one.alpha, content.alpha) for one in styles)
         return (
-            replace(content, pixels=luminance(content.pixels)),
+            start_of(content, settings),
             tuple(replace(one, pixels=pixels) for one, pixels in zip(styles, matched, strict=True)),
         )
     if settings.keep_color == "match":
         return content, tuple(_recolored(one, content, settings) for one in styles)
     return content, tuple(styles)
+
+
+def start_of(picture: Picture, settings: ColorSettings) -> Picture:
+    """A picture to begin with, in grey where the work is done in grey."""
+    if settings.keep_color != "luminance":
+        return picture
+    from impasto.pictures.color import luminance
+
+    return replace(picture, pixels=luminance(picture.pixels))
 
 
 def after(pixels: Tensor, content: Tensor, settings: ColorSettings) -> Tensor:

@@ -156,7 +156,8 @@ def transfer(
     reader = Reader(encoder, machine, memory)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
-    scene = _Scene(seen, seen_styles, shares, regions, pictures.get("start"), settings, reader, known)
+    start = color.start_of(pictures["start"], settings) if "start" in pictures else None
+    scene = _Scene(seen, seen_styles, shares, regions, start, settings, reader, known)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
 
