@@ -205,7 +205,7 @@ def test_wrong_option(transfer: Command, words: list[str], expected: str) -> Non
     [
         (
             ["trasfer", "a", "b"],
-            "trasfer: no such command (did you mean transfer?); there are transfer, grid, strip, regions, ",
+            "trasfer: no such command (did you mean transfer?); there are transfer, texture, grid, strip, ",
         ),
         (["--debg"], "--debg: no such command"),
         (["resume"], "resume takes one checkpoint, none was given"),

@@ -136,6 +136,7 @@ def test_json_is_one_event_a_line_and_nothing_else(transfer: Command) -> None:
         "height": 36,
         "seconds": 0,
         "peak_memory": 0,
+        "again": "impasto rerun harbour-starry.png --set size=96",
         "plot": "losses.svg",
     }
     steps = [event for event in events if event["event"] == "step"]
@@ -217,7 +218,7 @@ def test_bar_of_a_scale_that_ended_early_is_full(terminal: Callable[[], Terminal
     assert "eta" not in first.fields["facts"]
     second = bars._progress.tasks[1]
     assert "eta 60 s" in second.fields["facts"]
-    bars.result("a.png", {"width": 2, "height": 2, "seconds": 1.0, "peak_memory": 1})
+    bars.result("a.png", {"width": 2, "height": 2, "seconds": 1.0, "peak_memory": 1, "again": "impasto rerun a.png"})
     assert second.finished
 
 

@@ -111,7 +111,7 @@ class LineConsole(QuietConsole):
         self.finish()
         super().result(path, facts)
         if "seconds" in facts:  # a contact sheet takes none
-            self._rich.print(epilogue(path, facts), markup=False)
+            self._rich.print(epilogue(facts), markup=False)
 
     def _show(self, step: Step) -> None:
         """Tell of a step on the way."""
@@ -228,12 +228,11 @@ def outlook(running: Running, seconds: float) -> str:
     )
 
 
-def epilogue(path: str, facts: dict[str, Any]) -> str:
-    """Size, seconds and memory, and how to make it again, larger where there is a size to set."""
-    larger = f" --set size={facts['larger']}" if "larger" in facts else ""
+def epilogue(facts: dict[str, Any]) -> str:
+    """Size, seconds and memory, and how to make it again."""
     return (
         f"{facts['width']}×{facts['height']}   {facts['seconds']:.1f} s   peak {facts['peak_memory'] / 1e9:.1f} GB\n"
-        f"again: impasto rerun {shell_word(path)}{larger}"
+        f"again: {facts['again']}"
     )
 
 

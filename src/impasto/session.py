@@ -208,8 +208,8 @@ def _facts(result: Result, output: Output) -> dict[str, Any]:
         "seconds": record.seconds,
         "peak_memory": record.peak_memory,
     }
-    if "size" in record.settings:
-        facts["larger"] = 2 * max(record.width, record.height)
+    larger = f" --set size={2 * max(record.width, record.height)}" if "size" in record.settings else ""
+    facts["again"] = f"impasto rerun {shell_word(output.path)}{larger}"
     extras = {"plot": output.plot, "record": output.record}
     return facts | {name: str(path) for name, path in extras.items() if path is not None}
 
