@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def main() -> None:
             continue
         content, styles, variants = STRIPS[name]
         tiles = [(", ".join(f"{one}.jpg" for one in (content, *styles.split())), beside(content, styles.split()))]
-        tiles += [(caption(v), painted(content, styles, {"size": SIZE, **v})) for v in variants]
+        tiles += [(caption(v, variants), painted(content, styles, {"size": SIZE, **v})) for v in variants]
         save(contact_sheet(tiles, columns=len(tiles), width=1200 // len(tiles)), name)
 
 
@@ -181,9 +182,14 @@ def beside(content: str, styles: list[str]) -> Image.Image:
     return both
 
 
-def caption(settings: dict[str, Any]) -> str:
-    words = (f"--{name.replace('_', '-')} {value}" for name, value in settings.items() if value is not True)
-    return " ".join([*words, *(f"--{name.replace('_', '-')}" for name, value in settings.items() if value is True)])
+def caption(settings: dict[str, Any], variants: Sequence[dict[str, Any]] = ()) -> str:
+    """A picture's settings as options: those in which it differs from the others of its strip."""
+    own = {name: value for name, value in settings.items() if any(one.get(name) != value for one in variants)}
+    words = (
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for name, value in (own or settings).items()
+    )
+    return " ".join(words)
 
 
 def save(sheet: Image.Image, name: str) -> None:

@@ -22,8 +22,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 BYTES_PER_ACTIVATION = 1.6
 """Peak bytes, over the start's, per float32 activation of the trunk, in units of 4 bytes: measured in benchmarks/."""
 
-BYTES_OF_A_PICTURE = 12 * 11
-"""Per pixel of the result: eleven float32 pictures are at hand, the optimiser's moments among them."""
+BYTES_OF_A_PICTURE = 12 * 7
+"""Per pixel of the result: the picture and its average, its gradient, Adam's moments (2.7 pictures), and what is
+enlarged, all float32."""
 
 SMALLEST_CORE = 64
 """Side of the smallest tiles' cores, in pixels; smaller ones would be nearly all halo."""
@@ -151,20 +152,22 @@ def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
 class Budget:
     """Memory for a piece of work, settled once before it begins: what the work itself takes must not count as gone.
 
-    `amount` in bytes; `remedy` says what would give more.
+    `amount` in bytes; `remedy` says what would give more. `held` is what the work keeps at hand, in bytes per pixel of
+    the result, beside what of it is looked at in one piece.
     """
 
     amount: int
     remedy: str
+    held: float = BYTES_OF_A_PICTURE
 
 
-def budget(machine: Machine) -> Budget:
+def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
     """What may be taken from now on: of what is free, and of what the machine may use."""
     free = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device))
     if machine.memory is None:
-        return Budget(free, "close other programs")
+        return Budget(free, "close other programs", held)
     own = max(0, machine.memory - used_memory(machine.device))
-    return Budget(min(free, own), "close other programs" if free < own else "allow more with --memory")
+    return Budget(min(free, own), "close other programs" if free < own else "allow more with --memory", held)
 
 
 def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int | None:
@@ -173,7 +176,7 @@ def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budg
     Raises `OutOfMemoryError` if not even small tiles fit, with a size that does.
     """
     layers = tuple(layers)
-    left = budget.amount - BYTES_OF_A_PICTURE * height * width
+    left = budget.amount - budget.held * height * width
     per_pixel = bytes_per_pixel(encoder, layers)
     if per_pixel * height * width <= left:
         return None
@@ -189,7 +192,7 @@ def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: in
     layers = tuple(layers)
     core = core_side(encoder, layers, height, width, budget)
     piece = height * width if core is None else min(height * width, (core + 2 * halo_of(encoder, layers)) ** 2)
-    return round(BYTES_OF_A_PICTURE * height * width + bytes_per_pixel(encoder, layers) * piece)
+    return round(budget.held * height * width + bytes_per_pixel(encoder, layers) * piece)
 
 
 @contextmanager
@@ -217,9 +220,9 @@ def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, b
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
     tile = min(height * width, (SMALLEST_CORE + 2 * halo_of(encoder, layers)) ** 2) * bytes_per_pixel(encoder, layers)
-    needed = tile + BYTES_OF_A_PICTURE * height * width
+    needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
-    fits = int(size * max(0.0, (free - tile) / (BYTES_OF_A_PICTURE * height * width)) ** 0.5) // 16 * 16
+    fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16
     return (
         f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: use --size {max(fits, 16)} or {budget.remedy}"
     )

@@ -26,6 +26,8 @@ from impasto.synthesis import Step
 
 SECONDS_BETWEEN_PREVIEWS = 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
+SHARE_OF_CHECKPOINTS = 0.05
+"""Of the time, at most: those of large prints are large, too."""
 LARGEST_PREVIEW = 1024
 """Longest side, in pixels."""
 LARGEST_CELL = 400
@@ -260,8 +262,9 @@ class _Keeper:
             self._previewed = now
             self._attempt("preview", lambda: self._write_preview(step))
         if now - self._checked > SECONDS_BETWEEN_CHECKPOINTS:
-            self._checked = now
             self._attempt("checkpoint", self._save)
+            saved = time.monotonic()
+            self._checked = saved + max(0.0, (saved - now) / SHARE_OF_CHECKPOINTS - SECONDS_BETWEEN_CHECKPOINTS)
 
     def stopped(self) -> Interrupted:
         """What to raise when somebody stopped the work, after saving it."""

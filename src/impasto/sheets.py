@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CAPTION = 16
 """Height of a caption, in pixels."""
+MARGIN = 3
 
 
 def contact_sheet(
@@ -25,9 +26,17 @@ def contact_sheet(
         for column, (caption, picture) in enumerate(row):
             sheet.paste(picture, (column * width, top + above))
             if captions:
-                draw.text((column * width + 3, top + 1), caption, "black", font)
+                draw.text((column * width + MARGIN, top + 1), _shortened(caption, width, font), "black", font)
         top += height
     return sheet
+
+
+def _shortened(caption: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """As much of a caption as there is room for above a picture, so that it does not run into the next one."""
+    shown = caption
+    while len(shown) > 1 and font.getlength(shown) > width - 2 * MARGIN:
+        shown = shown[:-2] + "…"
+    return shown
 
 
 def _height(picture: Image.Image, width: int) -> int:

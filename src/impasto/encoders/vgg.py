@@ -147,6 +147,10 @@ class VGG(nn.Module):
                 x = self._pool(x)
         return features
 
+    def channels(self, layer: str) -> int:
+        """Channels of the features of a layer."""
+        return self.configuration.readouts.get(layer, self.geometry[layer].channels)
+
     def convolution(self, layer: str) -> nn.Conv2d:
         """The convolution whose rectified output is `layer`."""
         return cast(nn.Conv2d, self.convolutions[_convolution_name(layer)])

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.encoders import load_encoder
+from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
 from impasto.losses import (
     ContentLoss,
@@ -30,7 +31,7 @@ from impasto.losses import (
     SumLoss,
     Weights,
 )
-from impasto.machine import Machine, budget
+from impasto.machine import BYTES_OF_A_PICTURE, Machine, budget
 from impasto.methods import color
 from impasto.methods.color import ColorSettings
 from impasto.methods.optimisation import OptimisationSettings
@@ -152,7 +153,7 @@ def transfer(
     )
     if settings.color_only:
         schedule = (Scale(height, width, steps=0),)
-    memory = budget(machine)
+    memory = budget(machine, BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions))
     reader = Reader(encoder, machine, memory)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
@@ -160,6 +161,14 @@ def transfer(
     scene = _Scene(seen, seen_styles, shares, regions, start, settings, reader, known)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
+
+
+def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
+    """Per pixel of the result: the content's features, and where regions are, at the size of each layer."""
+    features = sum(4 * encoder.channels(one) / encoder.geometry[one].stride ** 2 for one in settings.content_layers)
+    weights = sum(4 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
+    kept = 12 * (settings.photoreal == "full") + 16 * any(not region.styles for region in regions)
+    return features + kept + (4 + weights) * len(regions)
 
 
 def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ KEY = "impasto-checkpoint"
 def save_checkpoint(path: Path, synthesis: Synthesis, about: dict[str, Any]) -> None:
     """Write the state of a synthesis, with `about` (plain JSON values) saying what it belongs to."""
     tensors, rest = synthesis.state()
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    rows = {name: _as_stored(value.detach().cpu()) for name, value in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata={KEY: json.dumps({"about": about, "state": rest})})
+        save_file(rows, temporary, metadata={KEY: json.dumps({"about": about, "state": rest})})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
@@ -32,7 +32,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: _as_used(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         return tensors, header["state"], header["about"]
     except (SafetensorError, KeyError, ValueError, TypeError, OSError):
         raise PictureError(f"{path}: is no checkpoint of impasto, or damaged; start the work anew") from None
+
+
+def _as_stored(values: Tensor) -> Tensor:
+    """Pictures `(1, C, H, W)` as `(1, H, W, C)`: the order in which they lie in memory, so that nothing is copied."""
+    return (values.permute(0, 2, 3, 1) if values.ndim == 4 else values).contiguous()
+
+
+def _as_used(values: Tensor) -> Tensor:
+    return values.permute(0, 3, 1, 2) if values.ndim == 4 else values

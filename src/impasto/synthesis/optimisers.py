@@ -49,10 +49,11 @@ class Adam:
         moments: dict[str, Tensor] | None = None,
         wrap: Wrap = NO_WRAP,
     ) -> None:
+        """`moments` are taken over, and changed in place."""
         self.picture = picture.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         self.learning_rate = learning_rate
         self._wrap = wrap
-        self._moments = {name: value.clone() for name, value in (moments or {}).items()}
+        self._moments = dict(moments or {})
 
     def step(self, evaluate: Evaluate) -> float:
         loss = float(evaluate())
@@ -67,23 +68,23 @@ class Adam:
         return dict(self._moments)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        """In place where it can be: for a large print every plane counts."""
+        """Where to go, in the gradient's own memory: for a large print every plane counts."""
         step = self._moments.get("step", torch.zeros(())) + 1
         self._moments["step"] = step
-        direction = torch.zeros_like(gradient)
-        for level, share in enumerate(LEVEL_SHARES):
-            coarse = _halved(gradient, level, self._wrap)
+        updates = [_halved(gradient, level, self._wrap) for level in range(len(LEVEL_SHARES))]
+        for level, update in enumerate(updates):
             mean, square = (self._moments.get(f"{kind}.{level}") for kind in ("mean", "square"))
-            mean = torch.zeros_like(coarse) if mean is None else mean
-            square = torch.zeros_like(coarse) if square is None else square
-            mean.lerp_(coarse, 1 - BETAS[0])
-            square.mul_(BETAS[1]).addcmul_(coarse, coarse, value=1 - BETAS[1])
+            mean = torch.zeros_like(update) if mean is None else mean
+            square = torch.zeros_like(update) if square is None else square
+            mean.lerp_(update, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(update, update, value=1 - BETAS[1])
             self._moments[f"mean.{level}"], self._moments[f"square.{level}"] = mean, square
-            unbiased = square.div(1 - BETAS[1] ** float(step)).sqrt_().add_(1e-12)
-            update = torch.div(mean, unbiased, out=unbiased).div_(1 - BETAS[0] ** float(step))
-            if level:
-                update = resampled(update, (gradient.shape[-2], gradient.shape[-1]), "bicubic", wrap=self._wrap)
-            direction.add_(update, alpha=share)
+            torch.div(square, 1 - BETAS[1] ** float(step), out=update).sqrt_().add_(1e-12)
+            torch.div(mean, update, out=update).div_(1 - BETAS[0] ** float(step))
+        direction = updates[0].mul_(LEVEL_SHARES[0])
+        for share, update in zip(LEVEL_SHARES[1:], updates[1:], strict=True):
+            size = direction.shape[-2], direction.shape[-1]
+            direction.add_(resampled(update, size, "bicubic", wrap=self._wrap), alpha=share)
         return direction
 
 

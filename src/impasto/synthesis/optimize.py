@@ -180,7 +180,10 @@ class Synthesis:
     def _enter_average(self, picture: Tensor) -> None:
         """Exponential average, corrected for its start; early iterates of a scale are forgotten faster."""
         decay = min(self.optimisation.average, self._average_weight / (self._average_weight + 4))
-        self._average = self._average.lerp(picture, 1 - decay)
+        if self._average_weight == 0:
+            self._average = picture.clone(memory_format=torch.preserve_format)
+        else:
+            self._average.lerp_(picture, 1 - decay)
         self._average_weight += 1
 
     def _enlarge(self) -> None:
@@ -190,7 +193,7 @@ class Synthesis:
         self._steps_done = 0
         wrap = self.optimisation.wrap
         change = resampled(change, (self.scale.height, self.scale.width), "bicubic", wrap=wrap)
-        self._average = _channels_last((self._start(self.scale) + change).clamp(0, 1))
+        self._average = _channels_last(change.add_(self._start(self.scale)).clamp_(0, 1))
         self._average_weight = 0.0
         carried = resampled_moments(moments, self._average, wrap)
         self._optimiser = self.optimisation.begin(self._average, self._rate, carried)
