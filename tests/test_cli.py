@@ -616,7 +616,7 @@ def test_a_small_budget_is_worked_within_in_tiles(transfer: Command, monkeypatch
     monkeypatch.setattr("impasto.synthesis.objective.tiles", counted)
     transfer("--size", "480", "-o", "whole.png")
     assert counts == []
-    shown = transfer("--size", "480", "-o", "tiled.png", "--memory", "30MB")
+    shown = transfer("--size", "480", "-o", "tiled.png", "--memory", "22MB")
     assert shown.code == 0
     assert max(counts) > 1
     assert np.abs(pixels("whole.png").astype(int) - pixels("tiled.png")).max() <= 2

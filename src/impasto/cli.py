@@ -8,17 +8,18 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, Token
+from cyclopts import App, CycloptsError, Parameter, Token
 
 from impasto import __version__
 from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.methods import METHODS, Method
+from impasto.options import COMMON, GROUPS, MachineOptions, OutputOptions, TalkOptions
 from impasto.usage import explain
 
 if TYPE_CHECKING:
@@ -29,72 +30,6 @@ if TYPE_CHECKING:
 
 RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
 """What torch reads when it is first imported: large pages for large tensors. What the user has set stays."""
-
-COMMON = Group("Options everybody needs", sort_key=0)
-GROUPS = {
-    name: Group(name.capitalize(), sort_key=place)
-    for place, name in enumerate(
-        ("picture", "style", "content", "regions", "colour", "optimisation", "output", "machine"), 1
-    )
-}
-OUTPUT, MACHINE = GROUPS["output"], GROUPS["machine"]
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """Where results go. Names of fields are names of options."""
-
-    output: Annotated[
-        Path | None,
-        Parameter(
-            name=["--output", "-o"],
-            group=COMMON,
-            help="Where the result goes; the suffix chooses PNG, JPEG, WebP or TIFF. [default: named after the inputs]",
-        ),
-    ] = None
-    force: Annotated[
-        bool,
-        Parameter(group=OUTPUT, negative=(), show_default=False, help="Overwrite what exists; otherwise numbered."),
-    ] = False
-    quality: Annotated[int, Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100).")] = 95
-    bits: Annotated[
-        Literal[8, 16] | None, Parameter(group=OUTPUT, help="Per channel. [default: 16 for TIFF, otherwise 8]")
-    ] = None
-    plot: Annotated[Path | None, Parameter(group=OUTPUT, help="Also plot the losses, as PNG, SVG or PDF.")] = None
-    record: Annotated[Path | None, Parameter(group=OUTPUT, help="Also write the record, as JSON.")] = None
-    preview: Annotated[
-        bool, Parameter(group=OUTPUT, show_default=False, help="Whether a preview is on disk while the work goes on.")
-    ] = True
-
-
-@dataclass(frozen=True)
-class MachineOptions:
-    """Where the work runs."""
-
-    device: Annotated[str, Parameter(group=MACHINE, help="auto, cpu, cuda, cuda:1 …, or mps.")] = "auto"
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Parameter(group=MACHINE, help="Of the encoder; auto is bfloat16 where the device is fast at it."),
-    ] = "auto"
-    threads: Annotated[int | None, Parameter(group=MACHINE, help="CPU threads (1 …). [default: all cores]")] = None
-    memory: Annotated[
-        str | None, Parameter(group=MACHINE, help="To work within, as 4GB; large pictures go in tiles. [default: free]")
-    ] = None
-    max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = 200_000_000
-
-
-@dataclass(frozen=True)
-class TalkOptions:
-    """What is said about the work. `main` looks for these words before anything else is known."""
-
-    quiet: Annotated[
-        bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Say nothing but errors.")
-    ] = False
-    json: Annotated[
-        bool, Parameter(group=MACHINE, negative=(), show_default=False, help="One JSON event a line, on stdout.")
-    ] = False
-    debug: Annotated[bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Show tracebacks.")] = False
-
 
 GRID_OPTIONS = (
     inspect.Parameter(
@@ -123,13 +58,24 @@ STRIP_OPTIONS = (
 )
 
 FLAT = Parameter(name="*")
+"""Fields of a dataclass are options, without a prefix."""
 Output = Annotated[OutputOptions | None, FLAT]
 Machine = Annotated[MachineOptions | None, FLAT]
 Talk = Annotated[TalkOptions | None, FLAT]
 
 
+@dataclass(frozen=True)
+class Call:
+    """What a command was given: pictures, settings of its method, where the work runs and the results go."""
+
+    paths: Sequence[Path]
+    settings: dict[str, Any]
+    where: dict[str, Any]
+    output: OutputOptions
+
+
 Act = Callable[..., None]
-"""What a command does with paths, settings, where it runs, output options, and options of its own."""
+"""What a command does with a call, and with options of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -246,7 +192,7 @@ def _command(
     ) -> None:
         given = {name: value for name, value in options.items() if value is not None}
         own = {one.name: given.pop(one.name, one.default) for one in extra}
-        act(paths, given, _where(machine or MachineOptions()), output or OutputOptions(), **own)
+        act(Call(paths, given, asdict(machine or MachineOptions()), output or OutputOptions()), **own)
 
     kind = inspect.Parameter
     parameters = [*positional, *extra]
@@ -315,7 +261,7 @@ def _add_record_commands(app: App, console: Console) -> None:
         from impasto.records import read_record
 
         record = read_record(picture)
-        job = Job.from_record(record, picture.parent, _changes(set_ or []), **_where(machine or MachineOptions()))
+        job = Job.from_record(record, picture.parent, _changes(set_ or []), **asdict(machine or MachineOptions()))
         result = picture.with_suffix(".png") if picture.suffix == ".json" else picture
         _perform(job, output or OutputOptions(), console, result)
 
@@ -349,32 +295,15 @@ def _add_info_command(app: App, console: Console) -> None:
         console.facts(facts())
 
 
-def _where(machine: MachineOptions) -> dict[str, Any]:
-    return {
-        "device": machine.device,
-        "precision": machine.precision,
-        "threads": machine.threads,
-        "memory": machine.memory,
-        "max_pixels": machine.max_pixels,
-    }
+def _run_method(method: Method, console: Console, call: Call) -> None:
+    _perform(_job(method, call), call.output, console)
 
 
-def _run_method(
-    method: Method,
-    console: Console,
-    paths: Sequence[Path],
-    settings: dict[str, Any],
-    where: dict[str, Any],
-    options: OutputOptions,
-) -> None:
-    _perform(_job(method, paths, settings, where), options, console)
-
-
-def _job(method: Method, paths: Sequence[Path], settings: dict[str, Any], where: dict[str, Any]) -> Job:
+def _job(method: Method, call: Call) -> Job:
     from impasto.jobs import Job
 
-    inputs = dict(zip(method.roles(len(paths)), paths, strict=True))
-    return Job.of(method.name, inputs, settings, **where)
+    inputs = dict(zip(method.roles(len(call.paths)), call.paths, strict=True))
+    return Job.of(method.name, inputs, call.settings, **call.where)
 
 
 def _perform(job: Job, options: OutputOptions, console: Console, default: Path | None = None) -> None:
@@ -392,54 +321,34 @@ def _output(options: OutputOptions, default: Path) -> session.Output:
     return session.Output(options.output or default, **given)
 
 
-def _run_grid(
-    console: Console,
-    paths: Sequence[Path],
-    settings: dict[str, Any],
-    where: dict[str, Any],
-    options: OutputOptions,
-    styles: Sequence[Path],
-) -> None:
+def _run_grid(console: Console, call: Call, styles: Sequence[Path]) -> None:
     from impasto import batches, session
 
-    parts = batches.grid(paths, styles, settings, **where)
-    sheet = _output(options, paths[0].with_name("grid.jpg")).settled([*paths, *styles])
+    parts = batches.grid(call.paths, styles, call.settings, **call.where)
+    sheet = _output(call.output, call.paths[0].with_name("grid.jpg")).settled([*call.paths, *styles])
     session.perform_all(parts, sheet, len(styles), console)
 
 
-def _run_strip(
-    console: Console,
-    paths: Sequence[Path],
-    settings: dict[str, Any],
-    where: dict[str, Any],
-    options: OutputOptions,
-    pictures: int,
-) -> None:
+def _run_strip(console: Console, call: Call, pictures: int) -> None:
     from impasto import batches, session
 
-    parts = batches.strip(paths[0], paths[1:], pictures, settings, **where)
-    name = session.default_path(paths)
-    sheet = _output(options, name.with_name(f"{name.stem}.strip.jpg")).settled(paths)
+    content, *styles = call.paths
+    parts = batches.strip(content, styles, pictures, call.settings, **call.where)
+    name = session.default_path(call.paths)
+    sheet = _output(call.output, name.with_name(f"{name.stem}.strip.jpg")).settled(call.paths)
     named = [replace(part, name=f"{name.stem}-{part.name}") for part in parts]
     session.perform_all(named, sheet, pictures, console)
 
 
-def _show_regions(
-    method: Method,
-    console: Console,
-    paths: Sequence[Path],
-    settings: dict[str, Any],
-    where: dict[str, Any],
-    options: OutputOptions,
-) -> None:
+def _show_regions(method: Method, console: Console, call: Call) -> None:
     """Print the regions of a job, and write a sheet of their masks."""
     from impasto.overview import regions_overview
     from impasto.pictures.files import read_picture, write_picture
 
-    job = _job(method, paths, settings, where)
+    job = _job(method, call)
     job.require_inputs()
-    default = paths[0].with_name(f"{paths[0].stem}.regions.png")
-    output = _output(options, default).settled(job.paths.values())
+    default = call.paths[0].with_name(f"{call.paths[0].stem}.regions.png")
+    output = _output(call.output, default).settled(job.paths.values())
     rows, sheet = regions_overview(job)
     write_picture(read_picture(sheet), output.path, quality=output.quality)
     console.facts([*rows, ("masks", str(output.path))])
