@@ -57,7 +57,8 @@ def measure_steps(encoder: str, size: int) -> dict[str, Any]:
     import torch
 
     from impasto.encoders.vgg import VGG, Configuration
-    from impasto.machine import Machine, peak_memory
+    from impasto.machine import Machine
+    from impasto.memory import peak_memory
     from impasto.methods import transfer as method
     from impasto.pictures.files import read_picture
 

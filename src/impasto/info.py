@@ -11,7 +11,8 @@ import torch
 
 from impasto import __version__
 from impasto.encoders import ENCODERS, cache_folder, encoder_status
-from impasto.machine import bfloat16_pays, devices, free_memory
+from impasto.machine import bfloat16_pays, devices
+from impasto.memory import free_memory
 
 
 def facts() -> list[tuple[str, str]]:

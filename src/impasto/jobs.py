@@ -20,7 +20,8 @@ from impasto.encoders import DownloadObserver, encoder_status, load_encoder, wei
 from impasto.encoders.catalogue import encoder_path
 from impasto.encoders.tiling import tiles, times_the_work
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
-from impasto.machine import Machine, Precision, core_side, estimated_memory, explained_memory, parse_memory, peak_memory
+from impasto.machine import Machine, Precision, core_side, estimated_memory, explained_memory
+from impasto.memory import parse_memory, peak_memory
 from impasto.methods import Method, find_method, numbered
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import platform
-import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import psutil
 import torch
 
 from impasto.encoders.tiling import halo_of
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
+from impasto.memory import free_memory, parse_memory, used_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -26,10 +24,14 @@ BYTES_OF_A_PICTURE = 12 * 7
 """Per pixel of the result: the picture and its average, its gradient, Adam's moments (2.7 pictures), and what is
 enlarged, all float32."""
 
+TILES_SHARE = 1.3
+"""Times what a piece takes that a tile takes: of each layer, its core is copied out of its halo."""
+
 SMALLEST_CORE = 64
 """Side of the smallest tiles' cores, in pixels; smaller ones would be nearly all halo."""
 
-SHARE_OF_FREE_MEMORY = 0.9
+SHARE_OF_FREE_MEMORY, SHARE_OF_BUDGET = 0.9, 0.95
+"""What may be planned with: of what is free, and of what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -98,45 +100,6 @@ def bfloat16_pays(device: torch.device) -> bool:
 _NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on the device now."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(psutil.virtual_memory().available)
-
-
-def used_memory(device: torch.device) -> int:
-    """Bytes in use now: of this process, or by tensors on a CUDA device."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_allocated(device))
-    return int(psutil.Process().memory_info().rss)
-
-
-def parse_memory(text: str | int) -> int:
-    """Bytes from `4GB`, `500 MB`, `2.5G` or a plain number of bytes; raises `UsageError`."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", str(text), re.IGNORECASE)
-    value = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
-    if not 1e6 <= value < 1e18:
-        raise UsageError(f"memory {text}: needs an amount of at least 1MB, such as 4GB or 500MB")
-    return round(value)
-
-
-_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-
-
-def peak_memory(device: torch.device) -> int:
-    """The most bytes in use so far: of this process, or by tensors on a CUDA device."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
     """Estimated bytes per pixel of what is looked at in one piece (forward and backward, float32)."""
     last = encoder.layers.index(encoder.deepest(layers))
@@ -166,7 +129,7 @@ def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
     free = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device))
     if machine.memory is None:
         return Budget(free, "close other programs", held)
-    own = max(0, machine.memory - used_memory(machine.device))
+    own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used_memory(machine.device))
     return Budget(min(free, own), "close other programs" if free < own else "allow more with --memory", held)
 
 
@@ -181,7 +144,7 @@ def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budg
     if per_pixel * height * width <= left:
         return None
     unit = max(encoder.geometry[layer].stride for layer in layers)
-    core = int((max(0.0, left) / per_pixel) ** 0.5 - 2 * halo_of(encoder, layers)) // unit * unit
+    core = int((max(0.0, left) / (TILES_SHARE * per_pixel)) ** 0.5 - 2 * halo_of(encoder, layers)) // unit * unit
     if core < SMALLEST_CORE:
         raise OutOfMemoryError(_too_large(encoder, layers, height, width, budget, "needs at least"))
     return core
@@ -191,8 +154,14 @@ def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: in
     """Estimated bytes that a picture of this size will take; raises `OutOfMemoryError` if there are fewer."""
     layers = tuple(layers)
     core = core_side(encoder, layers, height, width, budget)
-    piece = height * width if core is None else min(height * width, (core + 2 * halo_of(encoder, layers)) ** 2)
-    return round(budget.held * height * width + bytes_per_pixel(encoder, layers) * piece)
+    piece = _bytes_of_tile(encoder, layers, height, width, core or max(height, width))
+    return round(budget.held * height * width + piece)
+
+
+def _bytes_of_tile(encoder: VGG, layers: tuple[str, ...], height: int, width: int, core: int) -> float:
+    """What a tile with a core of this side takes; or the whole picture, where that is less."""
+    per_pixel = bytes_per_pixel(encoder, layers)
+    return per_pixel * min(height * width, TILES_SHARE * (core + 2 * halo_of(encoder, layers)) ** 2)
 
 
 @contextmanager
@@ -219,7 +188,7 @@ _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memor
 def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, budget: Budget, verb: str) -> str:
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
-    tile = min(height * width, (SMALLEST_CORE + 2 * halo_of(encoder, layers)) ** 2) * bytes_per_pixel(encoder, layers)
+    tile = _bytes_of_tile(encoder, layers, height, width, SMALLEST_CORE)
     needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16

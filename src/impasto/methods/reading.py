@@ -12,6 +12,7 @@ from impasto.encoders.tiling import Tile, tiles
 from impasto.encoders.vgg import VGG
 from impasto.losses import Features, Moments, Weights, moments_of_parts
 from impasto.machine import Budget, Machine, core_side
+from impasto.memory import release_memory
 from impasto.pictures.regions import Guidance, at_layers
 from impasto.synthesis.objective import encode
 
@@ -68,7 +69,11 @@ class Reader:
         """The features of the cores of the tiles that make up a picture."""
         layers, (height, width) = tuple(layers), pixels.shape[-2:]
         core = self.core_side(layers, height, width) or max(height, width)
-        for tile in tiles(self.encoder, layers, height, width, core):
+        parts = tiles(self.encoder, layers, height, width, core)
+        for tile in parts:
             part = self.on_device(pixels[..., *tile.area])
             features = encode(self.encoder, part, layers, bfloat16=self.machine.bfloat16)
             yield tile, {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
+            if len(parts) > 1:
+                del features
+                release_memory()

@@ -13,6 +13,7 @@ from impasto.encoders.tiling import Tile, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
 from impasto.losses import Loss, SumLoss
+from impasto.memory import release_memory
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Objective:
             for tile in parts[1:]:
                 for so_far, own in zip(sums, self._sums(picture[..., *tile.area], tile), strict=True):
                     so_far += own
+                release_memory()
         leaves = [one.to(picture.dtype).requires_grad_() for one in sums]
         total, losses = self._total(self._losses_of(leaves), strengths)
         slopes = torch.autograd.grad(total, leaves)
@@ -78,6 +80,8 @@ class Objective:
             pairs = zip(self._sums(part, tile), slopes, strict=True)
             outputs, upstream = zip(*((one, slope) for one, slope in pairs if one.requires_grad), strict=True)
             gradient[..., *tile.area] += torch.autograd.grad(outputs, part, upstream)[0]
+            del pairs, outputs, upstream
+            release_memory()
         picture.grad = gradient
         return total.detach(), {name: loss.detach() for name, loss in losses.items()}
 

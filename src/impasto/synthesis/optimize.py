@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import ImpastoError
+from impasto.memory import release_memory
 from impasto.synthesis.objective import Objective
 from impasto.synthesis.optimisers import LBFGS, Adam, Optimiser, resampled_moments
 from impasto.synthesis.resampling import NO_WRAP, Wrap, resampled
@@ -187,6 +188,7 @@ class Synthesis:
         self._average_weight += 1
 
     def _enlarge(self) -> None:
+        release_memory()
         moments = self._optimiser.moments()
         change = self.picture - self._start(self.scale)
         self._scale_index += 1

@@ -1,0 +1,60 @@
+"""Memory: how much there is, how much is in use, and giving back what is not."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+
+import psutil
+import torch
+
+from impasto.errors import UsageError
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on the device now."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(psutil.virtual_memory().available)
+
+
+def used_memory(device: torch.device) -> int:
+    """Bytes in use now: of this process, or by tensors on a CUDA device."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
+def parse_memory(text: str | int) -> int:
+    """Bytes from `4GB`, `500 MB`, `2.5G` or a plain number of bytes; raises `UsageError`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", str(text), re.IGNORECASE)
+    value = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
+    if not 1e6 <= value < 1e18:
+        raise UsageError(f"memory {text}: needs an amount of at least 1MB, such as 4GB or 500MB")
+    return round(value)
+
+
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes in use so far: of this process, or by tensors on a CUDA device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release_memory() -> None:
+    """Give back to the system what was freed: glibc keeps it, and large tensors find no room between the pieces."""
+    if _TRIM is not None:
+        _TRIM(0)
+
+
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
