@@ -262,6 +262,21 @@ def test_a_region_is_painted_and_the_rest_stays(work: Callable[..., Work]) -> No
     assert columns[72:].max() < 0.004
 
 
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+def test_a_mask_that_covers_everything_changes_nothing(work: Callable[..., Work], style_loss: str) -> None:
+    everything = Picture(torch.ones(1, 3, 64, 96), name="all.png", path=Path("all.png"))
+    gradients, losses = [], []
+    for told in ({"pictures": {}}, {"pictures": {"mask": everything}, "masks": "all.png"}):
+        synthesis = work(soft(0), soft(1), style_loss=style_loss, **told).synthesis
+        picture = synthesis.picture.requires_grad_()
+        _, found = synthesis.objective_at(synthesis.scale).add_gradient(picture)
+        assert picture.grad is not None
+        gradients.append(picture.grad)
+        losses.append({name: float(value.detach()) for name, value in found.items()})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-3
+
+
 def test_each_region_has_the_colours_of_its_own_style(work: Callable[..., Work]) -> None:
     warm, cold = (
         Picture(torch.tensor(c).view(1, 3, 1, 1).expand(1, 3, 64, 64) + soft(5, 64, 64).pixels * 0.2)

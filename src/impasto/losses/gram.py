@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
 from impasto.losses.content import relative_error
-from impasto.losses.moments import Moments, sum_of_products, total_weight, weighted_rows
+from impasto.losses.moments import Moments, MomentSums, sum_of_products, total_weight, weighted_rows
 from impasto.losses.style import StyleLoss
 
 
@@ -28,8 +28,8 @@ class GramLoss(StyleLoss):
         self.where = where
         self.count = 2 * len(self.layers)
 
-    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
-        return sum_of_products(rows, weights), total_weight(rows, weights)
+    def needed(self, sums: MomentSums) -> Sums:
+        return sums[1:]
 
     def of_sums(self, sums: Sums) -> Tensor:
         pairs = zip(self._target.values(), sums[::2], sums[1::2], strict=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+import torch
 from torch import Tensor
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
-from impasto.losses.moments import rows_of_regions
+from impasto.losses.gathering import Places, sums_of_regions
+from impasto.losses.moments import MomentSums
 from impasto.losses.style import StyleLoss
 
 
@@ -23,8 +25,8 @@ class MixedLoss(StyleLoss):
         self._losses, self._shares = tuple(losses), tuple(shares)
         self.layers, self.count, self.where = losses[0].layers, losses[0].count, losses[0].where
 
-    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
-        return self._losses[0].sums_of_rows(rows, weights)
+    def needed(self, sums: MomentSums) -> Sums:
+        return self._losses[0].needed(sums)
 
     def of_sums(self, sums: Sums) -> Tensor:
         parts = [share * one.of_sums(sums) for share, one in zip(self._shares, self._losses, strict=True)]
@@ -41,14 +43,25 @@ class RegionsLoss(SumLoss):
         self._losses, self._regions, self._factors = tuple(losses), tuple(regions), tuple(factors)
         self.layers = losses[0].layers
         self.count = sum(one.count for one in losses)
+        self._whole: dict[str, Places] = {}
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
         found: list[list[Tensor]] = [[] for _ in self._losses]
         for layer in self.layers:
-            regions = [cut(region[layer], layer, tile) for region in self._regions]
-            for own, loss, part in zip(found, self._losses, rows_of_regions(features[layer], regions), strict=True):
-                own += loss.sums_of_rows(*part)
+            places = self._places(layer, features[layer], tile)
+            for own, loss, sums in zip(found, self._losses, sums_of_regions(features[layer], places), strict=True):
+                own += loss.needed(sums)
         return tuple(total for own in found for total in own)
+
+    def _places(self, layer: str, features: Tensor, tile: Tile | None) -> Places:
+        """Where the regions are; those of the whole picture are found once."""
+        if tile is None and layer in self._whole:
+            return self._whole[layer]
+        kind = torch.float64 if features.dtype == torch.float64 else torch.float32
+        places = Places.of([cut(region[layer], layer, tile) for region in self._regions], kind)
+        if tile is None:
+            self._whole[layer] = places
+        return places
 
     def of_sums(self, sums: Sums) -> Tensor:
         rest = iter(sums)

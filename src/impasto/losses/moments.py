@@ -13,6 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from impasto.losses.base import Features, Weights
 
+MomentSums = tuple[Tensor, Tensor, Tensor]
+"""The sums of f `(B, C)`, of f fᵀ `(B, C, C)` and of what positions weigh `(B, 1)`."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -37,8 +40,7 @@ def moments_of_parts(parts: Iterable[tuple[Features, Sequence[Weights | None]]])
     for features, choices in parts:
         for choice, where in enumerate(choices):
             for layer, values in features.items():
-                rows, weights = weighted_rows(values, None if where is None else where[layer])
-                own = [sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)]
+                own = [*moment_sums(*weighted_rows(values, None if where is None else where[layer]))]
                 so_far = sums.get((choice, layer))
                 sums[choice, layer] = own if so_far is None else [a + b for a, b in zip(so_far, own, strict=True)]
     found: list[dict[str, Moments]] = [{} for _ in choices]
@@ -80,20 +82,9 @@ def weighted_rows(features: Tensor, where: Tensor | None) -> tuple[Tensor, Tenso
     return as_rows(features), None if where is None else as_rows(where)
 
 
-def rows_of_regions(features: Tensor, regions: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The rows of features `(1, C, H, W)` that count in each of some regions `(1, 1, H, W)`, and what they weigh.
-
-    All are gathered at once, and those that weigh nothing are left out: many regions take hardly more work than one.
-    """
-    weights = torch.cat([as_rows(region)[0, :, 0] for region in regions])
-    counted = weights.nonzero()[:, 0]
-    positions = features.shape[-2] * features.shape[-1]
-    rows = as_rows(features).index_select(1, counted % positions)
-    ends = torch.arange(1, len(regions) + 1, device=counted.device) * positions
-    last = torch.searchsorted(counted, ends).tolist()
-    sizes = [end - start for start, end in zip([0, *last], last, strict=False)]
-    parts = rows.split(sizes, 1), weights[counted].view(1, -1, 1).split(sizes, 1)  # type: ignore[no-untyped-call]
-    return list(zip(*parts, strict=True))
+def moment_sums(rows: Tensor, weights: Tensor | None) -> MomentSums:
+    """Of rows `(B, N, C)` that weigh `(B, N, 1)`, or all alike."""
+    return sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)
 
 
 def total_weight(rows: Tensor, weights: Tensor | None) -> Tensor:

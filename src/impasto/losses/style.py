@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
-from impasto.losses.moments import weighted_rows
+from impasto.losses.moments import MomentSums, moment_sums, weighted_rows
 
 
 class StyleLoss(SumLoss):
@@ -17,12 +17,12 @@ class StyleLoss(SumLoss):
     where: Weights | None = None
 
     @abstractmethod
-    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
-        """The sums over positions `(B, N, C)` of one layer, which weigh `(B, N, 1)`."""
+    def needed(self, sums: MomentSums) -> Sums:
+        """What the loss needs of the sums of one layer."""
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
         found: list[Tensor] = []
         for layer in self.layers:
             where = None if self.where is None else cut(self.where[layer], layer, tile)
-            found += self.sums_of_rows(*weighted_rows(features[layer], where))
+            found += self.needed(moment_sums(*weighted_rows(features[layer], where)))
         return tuple(found)

@@ -12,13 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
-from impasto.losses.moments import (
-    Moments,
-    moments_of_sums,
-    sum_of,
-    sum_of_products,
-    total_weight,
-)
+from impasto.losses.moments import Moments, MomentSums, moments_of_sums
 from impasto.losses.style import StyleLoss
 
 RIDGE = 1e-4
@@ -40,8 +34,8 @@ class WassersteinLoss(StyleLoss):
         self.where = where
         self.count = 3 * len(self.layers)
 
-    def sums_of_rows(self, rows: Tensor, weights: Tensor | None) -> Sums:
-        return sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)
+    def needed(self, sums: MomentSums) -> Sums:
+        return sums
 
     def of_sums(self, sums: Sums) -> Tensor:
         triples = zip(self._target.values(), sums[::3], sums[1::3], sums[2::3], strict=True)

@@ -1,0 +1,68 @@
+"""Sums over regions, gathered at once, are those of each region alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from impasto.losses.gathering import Places, sums_of_regions
+from impasto.losses.moments import moment_sums, weighted_rows
+
+
+def features(channels: int = 3, height: int = 4, width: int = 5) -> Tensor:
+    return torch.rand(1, channels, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def halves() -> list[Tensor]:
+    left = torch.zeros(1, 1, 4, 5)
+    left[..., :2] = 1
+    return [left, 1 - left]
+
+
+def overlapping() -> list[Tensor]:
+    soft = torch.linspace(1, 0, 5).expand(1, 1, 4, 5)
+    hole = torch.ones(1, 1, 4, 5)
+    hole[..., 1:3, 1:3] = 0
+    return [soft, (1 - soft) * hole, 0.3 * hole]
+
+
+def somewhere() -> list[Tensor]:
+    spot = torch.zeros(1, 1, 4, 5)
+    spot[..., 1, 2] = 0.7
+    return [spot, torch.zeros(1, 1, 4, 5)]
+
+
+def nowhere() -> list[Tensor]:
+    return [torch.zeros(1, 1, 4, 5)]
+
+
+CASES = [halves, overlapping, somewhere, nowhere]
+
+
+@pytest.mark.parametrize("regions", CASES)
+def test_each_regions_sums_are_the_weighted_sums(regions) -> None:  # type: ignore[no-untyped-def]
+    values, masks = features(), regions()
+    found = sums_of_regions(values, Places.of(masks, torch.float64))
+    assert len(found) == len(masks)
+    for sums, mask in zip(found, masks, strict=True):
+        for own, expected in zip(sums, moment_sums(*weighted_rows(values, mask.double())), strict=True):
+            assert_close(own, expected)
+
+
+@pytest.mark.parametrize("regions", CASES)
+def test_gradients_are_right(regions) -> None:  # type: ignore[no-untyped-def]
+    places = Places.of(regions(), torch.float64)
+
+    def sums(values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(one for triple in sums_of_regions(values, places) for one in triple[:2])
+
+    assert torch.autograd.gradcheck(sums, features().requires_grad_())
+
+
+def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
+    places = Places.of(halves(), torch.float32)
+    assert places.sizes == (8, 12)
+    assert len(places.members) == 1
+    assert sorted(places.rows.tolist()) == [*range(20)]
