@@ -18,9 +18,8 @@ from safetensors import SafetensorError
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
 from impasto.encoders.catalogue import encoder_path
-from impasto.encoders.tiling import tiles, times_the_work
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
-from impasto.machine import Machine, Precision, core_side, estimated_memory, explained_memory
+from impasto.machine import Machine, Precision, estimated_memory, explained_memory
 from impasto.memory import parse_memory, peak_memory
 from impasto.methods import Method, find_method, numbered
 from impasto.methods.settings import Settings
@@ -30,7 +29,7 @@ from impasto.pictures.files import Source, read_picture
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
 from impasto.results import Result
-from impasto.synthesis import Scale, Step, Synthesis
+from impasto.synthesis import Step, Synthesis
 from impasto.synthesis.checkpoint import load_checkpoint, save_checkpoint
 
 Observer = Callable[[Step], None]
@@ -218,13 +217,7 @@ class Running:
                 float(gradient.sum())  # waits for the device
         per_pixel = (time.perf_counter() - began) / scale.pixels
         ahead = synthesis.schedule[synthesis.schedule.index(scale) :]
-        return per_pixel * sum(s.pixels * s.steps * self._times_the_work(s) for s in ahead)
-
-    def _times_the_work(self, scale: Scale) -> float:
-        """What tiles cost at a scale, if there are any."""
-        encoder, layers, size = self.work.encoder, self.work.layers, (scale.height, scale.width)
-        core = core_side(encoder, layers, *size, self.work.budget)
-        return 1.0 if core is None else times_the_work(tiles(encoder, layers, *size, core))
+        return per_pixel * sum(one.work for one in ahead)
 
     def result(self) -> Result:
         """The picture so far, with its record."""

@@ -341,3 +341,13 @@ def test_left_and_taken_up_again_it_gives_the_same_picture(style_of: Build) -> N
     assert [m.step for m in broken.history] == [m.step for m in whole.history]
     assert broken.history == whole.history
     assert torch.equal(broken.picture, whole.picture)
+
+
+def test_eta_knows_which_scales_take_longer(synthesis_of: Build) -> None:
+    even = [Scale(8, 8, 4), Scale(16, 16, 4)]
+    slow = [Scale(8, 8, 4), Scale(16, 16, 4, effort=3.0)]
+    shares = []
+    for schedule in (even, slow):
+        step = next(iter(synthesis_of(tuple(schedule), losses={"a": towards(0.9)})))
+        shares.append(step.eta / step.seconds)
+    assert shares == pytest.approx([3 + 4 * 4, 3 + 4 * 4 * 3])

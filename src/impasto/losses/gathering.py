@@ -39,10 +39,11 @@ class Places:
         counted = weights > 0
         total = int(counted.sum())
         numbers = counted.flatten().cumsum(0).view_as(counted) - 1
+        most = int(counted.sum(0).max()) if counted.numel() else 0
         rank = counted.cumsum(0) - 1  # which of the regions of a position it is
         members = [
             torch.where(chosen.any(0), (numbers * chosen).sum(0), total)
-            for chosen in (counted & (rank == number) for number in range(max(1, int(counted.sum(0).max()))))
+            for chosen in (counted & (rank == number) for number in range(max(1, most)))
         ]
         sizes = tuple(counted.sum(1).tolist())
         weights = weights[counted][:, None]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from impasto.encoders.tiling import Tile, tiles
+from impasto.encoders.tiling import Tile, tiles, times_the_work
 from impasto.encoders.vgg import VGG
 from impasto.losses import Features, Moments, Weights, moments_of_parts
 from impasto.machine import Budget, Machine, core_side
 from impasto.memory import release_memory
 from impasto.pictures.regions import Guidance, at_layers
 from impasto.synthesis.objective import encode
+from impasto.synthesis.schedule import Scale
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Reader:
     def core_side(self, layers: Iterable[str], height: int, width: int) -> int | None:
         """Side of the cores of the tiles in which a picture is to be looked at; None for one piece."""
         return core_side(self.encoder, layers, height, width, self.budget)
+
+    def with_effort(self, schedule: Iterable[Scale], layers: Iterable[str]) -> tuple[Scale, ...]:
+        """The scales, knowing what tiles will cost where there are any."""
+        layers = tuple(layers)
+        found = []
+        for scale in schedule:
+            core = self.core_side(layers, scale.height, scale.width)
+            parts = [] if core is None else tiles(self.encoder, layers, scale.height, scale.width, core)
+            found.append(replace(scale, effort=times_the_work(parts) if parts else 1.0))
+        return tuple(found)
 
     def features(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of pixels `(1, 3, H, W)`, by layer."""

@@ -91,7 +91,9 @@ def texture(
     )
     memory = budget(machine)
     own = encoder.with_padding(PADDINGS[settings.tile]) if any(wrap) else encoder  # type: ignore[arg-type]
-    scene = _Scene(tuple(textures), shares, settings, Reader(encoder, machine, memory), Reader(own, machine, memory))
+    reader = Reader(own, machine, memory)
+    scene = _Scene(tuple(textures), shares, settings, Reader(encoder, machine, memory), reader)
+    schedule = reader.with_effort(schedule, layers)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of(wrap))
     return Work(synthesis, own, layers, None, memory)
 

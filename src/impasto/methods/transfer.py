@@ -159,6 +159,7 @@ def transfer(
     known = {} if known is None or seen_styles != tuple(styles) else known
     start = color.start_of(pictures["start"], settings) if "start" in pictures else None
     scene = _Scene(seen, seen_styles, shares, regions, start, settings, reader, known)
+    schedule = reader.with_effort(schedule, settings.layers)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
 

@@ -201,10 +201,9 @@ class Synthesis:
         self._optimiser = self.optimisation.begin(self._average, self._rate, carried)
 
     def _report(self, total: float, losses: dict[str, float]) -> Step:
-        done = sum(s.pixels * s.steps for s in self.schedule[: self._scale_index])
-        done += self.scale.pixels * self._steps_done
-        ahead = self.scale.pixels * (self.scale.steps - self._steps_done)
-        ahead += sum(s.pixels * s.steps for s in self.schedule[self._scale_index + 1 :])
+        share = self._steps_done / self.scale.steps
+        done = sum(scale.work for scale in self.schedule[: self._scale_index]) + share * self.scale.work
+        ahead = sum(scale.work for scale in self.schedule[self._scale_index + 1 :]) + (1 - share) * self.scale.work
         return Step(
             scale=self._scale_index + 1,
             scales=len(self.schedule),

@@ -10,11 +10,20 @@ STEPS_BY_DISTANCE = (1.0, 2.0, 4.0)
 
 @dataclass(frozen=True)
 class Scale:
-    """One size `height` × `width`, in pixels, and the most steps spent at it."""
+    """One size `height` × `width`, in pixels, and the most steps spent at it.
+
+    `effort` is how many times as long a pixel takes as in a picture that is looked at in one piece.
+    """
 
     height: int
     width: int
     steps: int
+    effort: float = 1.0
+
+    @property
+    def work(self) -> float:
+        """What all its steps are, in units of a pixel's step."""
+        return self.pixels * self.steps * self.effort
 
     @property
     def pixels(self) -> int:
