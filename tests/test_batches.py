@@ -83,6 +83,54 @@ def test_what_was_there_stays(impasto: Command) -> None:
 
 
 @pytest.mark.usefixtures("pictures")
+def test_what_is_finished_is_not_painted_again(impasto: Command, readings: list[tuple[int, ...]]) -> None:
+    words = ("grid", "harbour.jpg", "barn.jpg", "--styles", "starry.jpg", *FAST)
+    names = ["harbour-starry.png", "barn-starry.png"]
+    impasto(*words)
+    Path(names[1]).unlink()
+    before = Path(names[0]).stat().st_mtime_ns
+    assert len(readings) == 1
+    assert impasto(*words).out.split() == [*names, "grid-2.jpg"]
+    assert len(readings) == 2
+    assert Path(names[0]).stat().st_mtime_ns == before
+    first, second = (np.asarray(Image.open(name)) for name in ("grid.jpg", "grid-2.jpg"))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("changed", [("--style-strength", "2"), ("--bits", "16"), ("--seed", "5")])
+def test_other_work_of_the_same_name_is_numbered(impasto: Command, changed: tuple[str, str]) -> None:
+    words = ("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST)
+    impasto(*words)
+    assert impasto(*words, *changed).out.split() == ["harbour-starry-2.png", "grid-2.jpg"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_another_encoder_is_other_work(impasto: Command, pictures: Path, lively_path: Path) -> None:
+    words = ("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST)
+    impasto(*words)
+    (pictures / "tiny.safetensors").unlink()  # a link to what other tests use, too
+    (pictures / "tiny.safetensors").write_bytes(lively_path.read_bytes())
+    assert impasto(*words).out.split() == ["harbour-starry-2.png", "grid-2.jpg"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_another_picture_of_the_same_name_is_painted(impasto: Command) -> None:
+    words = ("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST)
+    impasto(*words)
+    paint(Path("starry.jpg"), 60, 50, seed=11)
+    assert impasto(*words).out.split() == ["harbour-starry-2.png", "grid-2.jpg"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_forced_grid_is_painted_again(impasto: Command, readings: list[tuple[int, ...]]) -> None:
+    words = ("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST, "--force")
+    impasto(*words)
+    assert impasto(*words).out.split() == ["harbour-starry.png", "grid.jpg"]
+    assert len(readings) == 2
+
+
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -96,6 +144,8 @@ def test_what_was_there_stays(impasto: Command) -> None:
             2,
             "style_weights: a strip goes",
         ),
+        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--plot", "p.png"), 2, "plot: is of one picture"),
+        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--record", "r.json"), 2, "record: is of one picture"),
         (("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--pictures", "1001"), 2, "1001 pictures at once"),
     ],
 )

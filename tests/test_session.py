@@ -87,6 +87,29 @@ def test_a_run_interrupted_between_scales_resumes_to_the_same_picture(
     assert np.array_equal(pixels("whole.png"), pixels("out.png"))
 
 
+def test_a_grid_that_was_stopped_goes_on_by_the_same_command(
+    impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(studio / "barn.jpg", 48, 64, seed=2)
+    words = ("grid", "harbour.jpg", "barn.jpg", "--styles", "starry.jpg", *FAST[:6], *FAST[8:], "--steps", STEPS)
+    names = ["harbour-starry.png", "barn-starry.png"]
+    impasto(*words)
+    whole = [pixels(name) for name in names]
+    for path in (*names, "grid.jpg"):
+        Path(path).unlink()
+    signals_at(monkeypatch, 5, signal.SIGINT)
+    shown = impasto(*words)
+    assert shown.code == 130
+    assert shown.last_line.endswith(
+        "harbour-starry.checkpoint.safetensors; the same command goes on with all that is left"
+    )
+    shown = impasto(*words)
+    assert shown.out.split() == [*names, "grid.jpg"]
+    assert f" 6/{STEPS}" in shown.err or f" 5/{STEPS}" not in shown.err
+    assert all(np.array_equal(pixels(name), before) for name, before in zip(names, whole, strict=True))
+    assert not [*studio.glob("*.checkpoint.safetensors")]
+
+
 def test_a_second_signal_stops_at_once(transfer: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     signals_at(monkeypatch, 5, signal.SIGINT, signal.SIGINT)
     shown = transfer("-o", "out.png", "--steps", STEPS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from impasto.errors import UsageError, counted
 from impasto.jobs import Job
@@ -33,14 +34,14 @@ def grid(
         given = f"{counted(len(contents), 'content')} and {counted(len(styles), 'style')}"
         raise UsageError(f"grid: {given} given: it takes contents, and after --styles their styles")
     _check_count(len(contents) * len(styles))
-    rows, columns = (_read_all(sources, where) for sources in (contents, styles))
+    rows, columns = (_checked(sources, where) for sources in (contents, styles))
     names = list(_unique(f"{_stem(content)}-{_stem(style)}" for content, style in product(rows, columns)))
     known: dict[Any, Any] = {}
     return tuple(
         Part(
             Job.of("transfer", {"content": content, "style": style}, settings, known=known, **where),
             name,
-            f"{content.name}  ·  {style.name}",
+            f"{_name(content)}  ·  {_name(style)}",
         )
         for name, (content, style) in zip(names, product(rows, columns), strict=True)
     )
@@ -57,8 +58,7 @@ def strip(
     if settings.get("style_weights") is not None:
         raise UsageError("style_weights: a strip goes through all of them: leave them out")
     _check_count(count)
-    (photo,) = _read_all([content], where)
-    first, second = _read_all(styles, where)
+    photo, first, second = _checked([content, *styles], where)
     inputs = {"content": photo, "style": first, "style2": second}
     known: dict[Any, Any] = {}
     found = []
@@ -66,7 +66,7 @@ def strip(
         share = number / (count - 1)
         weights = (1 - share, share)
         job = Job.of("transfer", inputs, {**settings, "style_weights": weights}, known=known, **where)
-        found.append(Part(job, str(number + 1), f"{1 - share:.2f} {first.name}  ·  {share:.2f} {second.name}"))
+        found.append(Part(job, str(number + 1), f"{1 - share:.2f} {_name(first)}  ·  {share:.2f} {_name(second)}"))
     return tuple(found)
 
 
@@ -75,14 +75,24 @@ def _check_count(count: int) -> None:
         raise UsageError(f"{counted(count, 'picture')} at once are too many for one sheet: {MOST_PICTURES} at most")
 
 
-def _read_all(sources: Sequence[Source], where: Mapping[str, Any]) -> list[Picture]:
-    """All pictures, each once, however many jobs use it."""
+def _checked(sources: Sequence[Source], where: Mapping[str, Any]) -> list[Source]:
+    """The sources, once each of them has been read: files are read again when their turn comes, to save memory."""
     limit = {"max_pixels": where["max_pixels"]} if "max_pixels" in where else {}
-    return [read_picture(one, **limit, name=Path(one).name if isinstance(one, str | Path) else None) for one in sources]
+    found: list[Source] = []
+    for one in sources:
+        name = Path(one).name if isinstance(one, str | PathLike) else None
+        picture = read_picture(one, **limit, name=name)
+        found.append(picture if name is None else one)
+    return found
 
 
-def _stem(picture: Picture) -> str:
-    return Path(picture.name).stem
+def _name(source: Source) -> str:
+    """What a picture is called: by its file, or the name of one in memory."""
+    return Path(source).name if isinstance(source, str | PathLike) else cast(Picture, source).name
+
+
+def _stem(source: Source) -> str:
+    return Path(_name(source)).stem
 
 
 def _unique(names: Iterator[str]) -> Iterator[str]:

@@ -325,7 +325,7 @@ def _run_grid(console: Console, call: Call, styles: Sequence[Path]) -> None:
     from impasto import batches, session
 
     parts = batches.grid(call.paths, styles, call.settings, **call.where)
-    sheet = _output(call.output, call.paths[0].with_name("grid.jpg")).settled([*call.paths, *styles])
+    sheet = _output(call.output, call.paths[0].with_name("grid.jpg"))
     session.perform_all(parts, sheet, len(styles), console)
 
 
@@ -335,7 +335,7 @@ def _run_strip(console: Console, call: Call, pictures: int) -> None:
     content, *styles = call.paths
     parts = batches.strip(content, styles, pictures, call.settings, **call.where)
     name = session.default_path(call.paths)
-    sheet = _output(call.output, name.with_name(f"{name.stem}.strip.jpg")).settled(call.paths)
+    sheet = _output(call.output, name.with_name(f"{name.stem}.strip.jpg"))
     named = [replace(part, name=f"{name.stem}-{part.name}") for part in parts]
     session.perform_all(named, sheet, pictures, console)
 

@@ -63,6 +63,14 @@ class Record(BaseModel):
     def to_json(self) -> str:
         return self.model_dump_json()
 
+    def same_work(self, other: Record) -> bool:
+        """Whether another record tells of the same work: the same settings and encoder, inputs of the same content."""
+        return self._work() == other._work() and all(one.sha256 for one in self.inputs)
+
+    def _work(self) -> tuple[str, dict[str, Any]]:
+        inputs = str([(one.role, one.sha256) for one in self.inputs])
+        return inputs, self.model_dump(mode="json", include={"impasto", "method", "settings", "encoder_checksum"})
+
     @classmethod
     def from_json(cls, text: str, name: str) -> Record:
         """Read what `to_json` wrote into the file `name`; raises `PictureError`."""

@@ -11,15 +11,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from PIL import Image
+
 from impasto.batches import Part
 from impasto.console import Console, duration, shell_word
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
-from impasto.jobs import Running
+from impasto.jobs import Running, resume
+from impasto.pictures.arrays import to_pil
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.files import check_writable, read_picture, write_picture
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import fit, resize
 from impasto.plots import check_plottable, plot_losses
+from impasto.records import read_record
 from impasto.results import Result
 from impasto.sheets import contact_sheet
 from impasto.synthesis import Step
@@ -146,24 +150,60 @@ def default_path(inputs: Iterable[Path]) -> Path:
 def perform_all(parts: Sequence[Part], sheet: Output, columns: int, console: Console) -> None:
     """Perform jobs that belong together: their results beside a contact sheet of them all, named after it.
 
-    Raises what `perform` does; results that are finished by then stay.
+    Raises what `perform` does; results that are finished by then stay. Given again, the same parts go on from there:
+    what is finished is not painted again, and what was stopped goes on, unless the output is forced.
     """
+    for name in ("plot", "record"):
+        if getattr(sheet, name) is not None:
+            raise UsageError(f"{name}: is of one picture, and these are {len(parts)}: leave it out")
+    place = replace(sheet, bits=None).settled(path for part in parts for path in part.job.paths.values())
     done = []
     for part in parts:
-        where = sheet.path.with_name(f"{part.name}.png")
-        output = replace(sheet, path=where, plot=None, record=None).settled(_files(part))
-        result = perform(part.job.begin(console.download), output, console)
-        done.append((part.caption, result.picture))
-    width = min(LARGEST_CELL, max(picture.width for _, picture in done))
-    pictures = read_picture(contact_sheet(done, columns=columns, width=width), name=str(sheet.path))
-    write_picture(pictures, sheet.path, quality=sheet.quality)
-    console.result(str(sheet.path), {"width": pictures.width, "height": pictures.height})
+        output = replace(sheet, path=sheet.path.with_name(f"{part.name}.png"))
+        running = part.job.begin(console.download)
+        finished = None if output.force else _finished_before(running, output)
+        if finished is not None:
+            console.result(str(output.path), {"width": finished.width, "height": finished.height})
+            done.append((part.caption, _cell(to_pil(finished))))
+            continue
+        stopped = None if output.force else _stopped_before(running, output, console)
+        if stopped is not None:
+            running, output = stopped, replace(output, checkpoint=output.checkpoint_path)
+        try:
+            result = perform(running, output.settled(part.job.paths.values()), console)
+        except Interrupted as error:
+            raise Interrupted(f"{error}; the same command goes on with all that is left") from None
+        done.append((part.caption, _cell(result.picture)))
+    width = max(picture.width for _, picture in done)
+    pictures = read_picture(contact_sheet(done, columns=columns, width=width), name=str(place.path))
+    write_picture(pictures, place.path, quality=place.quality)
+    console.result(str(place.path), {"width": pictures.width, "height": pictures.height})
 
 
-def _files(part: Part) -> Iterator[Path]:
-    """The files that a part of a batch reads."""
-    yield from part.job.paths.values()
-    yield from (one.path for one in part.job.inputs.values() if isinstance(one, Picture) and one.path is not None)
+def _finished_before(running: Running, output: Output) -> Picture | None:
+    """The result of this very work, if it is there already."""
+    try:
+        if not output.path.is_file() or not running.record().same_work(read_record(output.path)):
+            return None
+        picture = read_picture(output.path)
+    except ImpastoError:  # something else of that name
+        return None
+    return picture if output.bits in (None, picture.bits) else None
+
+
+def _stopped_before(running: Running, output: Output, console: Console) -> Running | None:
+    """This very work as it was stopped, if its checkpoint is there."""
+    try:
+        again, _ = resume(output.checkpoint_path, console.download)
+    except ImpastoError:  # none, or of other work
+        return None
+    return again if running.record().same_work(again.record()) else None
+
+
+def _cell(picture: Image.Image) -> Image.Image:
+    """A picture as small as the sheet needs it."""
+    width = min(LARGEST_CELL, picture.width)
+    return picture.convert("RGB").resize((width, max(1, round(picture.height * width / picture.width))))
 
 
 def perform(running: Running, output: Output, console: Console) -> Result:

@@ -291,7 +291,7 @@ class _Scene:
                     f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
                     "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
                 )
-        key = (style, height, width, self.settings.encoder, self.settings.pooling, *sorted(layers))
+        key = (style.sha256 or style, height, width, self.settings.encoder, self.settings.pooling, *sorted(layers))
         if masks == [None] and key in self.known:
             return [self.known[key]]
         visible = None if style.alpha is None else resize_mask(style.alpha, height, width)
