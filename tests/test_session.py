@@ -319,6 +319,33 @@ def test_a_full_disk_at_the_end_keeps_the_checkpoint(
     assert np.array_equal(pixels("whole.png"), pixels("out.png"))
 
 
+def test_with_a_full_disk_the_checkpoint_goes_among_the_temporary_files(
+    transfer: Command,
+    impasto: Command,
+    studio: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transfer("-o", "whole.png")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(elsewhere))
+        move = Path.replace
+
+        def refuse(temporary: Path, final: Path) -> Path:
+            if final.absolute().parent == studio:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return move(temporary, final)
+
+        patch.setattr(Path, "replace", refuse)
+        shown = transfer("-o", "out.png")
+    assert shown.last_line.startswith("out.png: the disk is full")
+    assert f"what was reached is saved; go on with: impasto resume {elsewhere / CHECKPOINT}" in shown.err
+    assert impasto("resume", elsewhere / CHECKPOINT).code == 0
+    assert np.array_equal(pixels("whole.png"), pixels("out.png"))
+    assert not [*elsewhere.iterdir()]
+
+
 def test_a_checkpoint_that_fails_too_does_not_hide_the_failure(
     transfer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,17 +377,26 @@ def test_a_full_disk_on_the_way_is_noted_once_and_the_work_goes_on(
     assert f"no {what} is kept: out.{what}" in shown.err
 
 
-def test_safetensors_own_failures_are_said_too(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", "the disk is full"),
+        ("Error while serializing", "writing failed (Error while serializing)"),
+    ],
+)
+def test_safetensors_own_failures_are_said_too(
+    transfer: Command, monkeypatch: pytest.MonkeyPatch, failure: str, said: str
+) -> None:
     from safetensors import SafetensorError
 
-    def fail(*_: object) -> None:
-        raise SafetensorError("No space left on device")
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError(failure)
 
-    monkeypatch.setattr("impasto.jobs.save_checkpoint", fail)
+    monkeypatch.setattr("impasto.synthesis.checkpoint.save_file", fail)
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     shown = transfer("-o", "out.png")
     assert shown.code == 0
-    assert "no checkpoint is kept: out.checkpoint.safetensors: cannot be written (No space left on device)" in shown.err
+    assert f"no checkpoint is kept: out.checkpoint.safetensors: {said}" in shown.err
 
 
 def test_a_plot_that_fails_does_not_lose_the_picture(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:

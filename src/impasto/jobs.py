@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from safetensors import SafetensorError
 
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
@@ -262,8 +261,6 @@ class Running:
             save_checkpoint(path, self.synthesis, about)
         except OSError as error:
             raise PictureError(write_failure(path, error)) from error
-        except SafetensorError as error:
-            raise PictureError(f"{path}: cannot be written ({error})") from error
 
 
 def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Running, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -310,15 +311,15 @@ class _Keeper:
         """What to raise when somebody stopped the work, after saving it."""
         seconds = duration(self.running.synthesis.seconds)
         try:
-            self._save()
+            place = self._save_somewhere()
         except ImpastoError as error:
             return Interrupted(f"stopped after {seconds}, but not saved: {error}")
-        return Interrupted(f"stopped after {seconds} and saved; go on with: {self._way_on()}")
+        return Interrupted(f"stopped after {seconds} and saved; go on with: {_way_on(place)}")
 
     def keep(self) -> None:
         """Save what a failure left, if there is something; saying so must not hide the failure."""
-        if self.running.synthesis.history and self._attempt("checkpoint", self._save):
-            self.console.note(f"what was reached is saved; go on with: {self._way_on()}")
+        if self.running.synthesis.history:
+            self._attempt("checkpoint", self._save_and_say)
 
     def clean_up(self) -> None:
         """Remove what is of no use beside a result."""
@@ -328,6 +329,23 @@ class _Keeper:
 
     def _save(self) -> None:
         self.running.save_checkpoint(self.output.checkpoint_path, self.output.to_json())
+
+    def _save_and_say(self) -> None:
+        self.console.note(f"what was reached is saved; go on with: {_way_on(self._save_somewhere())}")
+
+    def _save_somewhere(self) -> Path:
+        """Save where checkpoints lie or, if that fails, among the temporary files; raises what the first place did."""
+        place = self.output.checkpoint_path
+        try:
+            self._save()
+        except ImpastoError as error:
+            place = Path(tempfile.gettempdir()) / place.name
+            place = _free_name(place) or place
+            try:
+                self.running.save_checkpoint(place, self.output.to_json())
+            except ImpastoError:
+                raise error from None
+        return place
 
     def _write_preview(self, step: Step) -> None:
         pixels = step.preview()
@@ -349,8 +367,9 @@ class _Keeper:
             self._said.add(name)
             self.console.note(message)
 
-    def _way_on(self) -> str:
-        return f"impasto resume {shell_word(self.output.checkpoint_path)}"
+
+def _way_on(checkpoint: Path) -> str:
+    return f"impasto resume {shell_word(checkpoint)}"
 
 
 @contextmanager

@@ -34,11 +34,11 @@ class Reader:
         """The scales, knowing what tiles will cost where there are any."""
         layers = tuple(layers)
         found = []
-        for scale in schedule:
+        for scale in reversed([*schedule]):  # where there is too little memory, it is the last one that says so
             core = self.core_side(layers, scale.height, scale.width)
             parts = [] if core is None else tiles(self.encoder, layers, scale.height, scale.width, core)
             found.append(replace(scale, effort=times_the_work(parts) if parts else 1.0))
-        return tuple(found)
+        return tuple(reversed(found))
 
     def features(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of pixels `(1, 3, H, W)`, by layer."""

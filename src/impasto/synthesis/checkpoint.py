@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ KEY = "impasto-checkpoint"
 
 
 def save_checkpoint(path: Path, synthesis: Synthesis, about: dict[str, Any]) -> None:
-    """Write the state of a synthesis, with `about` (plain JSON values) saying what it belongs to."""
+    """Write the state of a synthesis, with `about` (plain JSON values) saying what it belongs to; raises `OSError`."""
     tensors, rest = synthesis.state()
     rows = {name: _as_stored(value.detach().cpu()) for name, value in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(rows, temporary, metadata={KEY: json.dumps({"about": about, "state": rest})})
+        try:
+            save_file(rows, temporary, metadata={KEY: json.dumps({"about": about, "state": rest})})
+        except SafetensorError as error:
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(int(number[1]) if number else 0, str(error)) from error
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
