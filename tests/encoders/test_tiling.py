@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import product
 
 import pytest
 import torch
@@ -14,8 +15,19 @@ from impasto.errors import UsageError
 LAYERS = ("relu1_1", "relu2_2", "relu3_1", "relu4_1", "relu5_1")
 
 
-@pytest.mark.parametrize("padding", ["replicate", "reflect", "zeros"])
-@pytest.mark.parametrize(("height", "width", "core"), [(203, 330, 96), (160, 97, 16), (64, 64, 1000)])
+@pytest.mark.parametrize(
+    ("padding", "height", "width", "core"),
+    [
+        *product(("replicate", "reflect", "zeros"), [203], [330], [96]),
+        ("replicate", 160, 97, 16),
+        ("replicate", 64, 64, 1000),
+        ("circular", 192, 320, 96),
+        ("circular", 64, 48, 16),  # halos go around more than once
+        ("circular-x", 203, 320, 96),
+        ("circular-y", 192, 330, 96),
+        ("circular", 320, 96, 96),  # one tile across
+    ],
+)
 def test_cores_have_the_features_of_the_whole(
     lively_encoder: VGG, padding: Padding, height: int, width: int, core: int
 ) -> None:
@@ -24,7 +36,7 @@ def test_cores_have_the_features_of_the_whole(
     whole = encoder(picture, LAYERS)
     rebuilt = {layer: torch.full_like(values, torch.nan) for layer, values in whole.items()}
     for tile in tiles(encoder, LAYERS, height, width, core):
-        features = encoder(picture[..., *tile.area], LAYERS)
+        features = encoder(tile.of(picture), LAYERS)
         for layer in LAYERS:
             place = rebuilt[layer][..., *tile.place(layer)]
             assert place.isnan().all()  # nothing is covered twice
@@ -36,7 +48,7 @@ def test_cores_have_the_features_of_the_whole(
 def test_cores_cover_every_pixel_once(lively_encoder: VGG) -> None:
     covered = torch.zeros(203, 330)
     for tile in tiles(lively_encoder, LAYERS, 203, 330, 96):
-        covered[*tile.area][*tile.core] += 1
+        covered[slice(*tile.core_rows), slice(*tile.core_columns)] += 1
     assert (covered == 1).all()
 
 
@@ -59,9 +71,25 @@ def test_the_work_in_tiles_counts_halos_and_a_second_look(lively_encoder: VGG) -
     assert times_the_work(tiles(lively_encoder, LAYERS, 512, 256, 256)) == 1.5 * (256 + 80) / 256
 
 
-@pytest.mark.parametrize("padding", ["circular", "circular-x", "none"])
-def test_paddings_that_tiles_would_get_wrong_are_refused(lively_encoder: VGG, padding: Padding) -> None:
-    encoder = lively_encoder.with_padding(padding)
+def test_what_tiles_would_get_wrong_is_refused(lively_encoder: VGG) -> None:
+    encoder = lively_encoder.with_padding("none")
     assert len(tiles(encoder, LAYERS, 128, 128, 128)) == 1
-    with pytest.raises(UsageError, match=f"an encoder with {padding} padding cannot work in tiles"):
+    with pytest.raises(UsageError, match="an encoder without padding cannot work in tiles"):
         tiles(encoder, LAYERS, 256, 128, 128)
+    encoder = lively_encoder.with_padding("circular-x")
+    assert len(tiles(encoder, LAYERS, 250, 128, 128)) == 2
+    with pytest.raises(UsageError, match="250×128: seamless tiles need sides that are multiples of 16"):
+        tiles(encoder, LAYERS, 128, 250, 128)
+
+
+def test_what_a_tile_takes_of_a_picture_it_gives_back(lively_encoder: VGG) -> None:
+    """Adding is the transpose of cutting out, around the sides too."""
+    encoder = lively_encoder.with_padding("circular")
+    picture = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    for tile in tiles(encoder, LAYERS, 64, 96, 32):
+        part = tile.of(picture)
+        upstream = torch.rand(part.shape, generator=torch.Generator().manual_seed(1)).double()
+        (expected,) = torch.autograd.grad(part, picture, upstream)
+        whole = torch.zeros_like(picture)
+        tile.add(upstream, whole)
+        torch.testing.assert_close(whole, expected)

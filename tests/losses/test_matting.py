@@ -131,9 +131,9 @@ def test_tiles_add_up(lively_encoder: VGG, layers: tuple[str, ...], weighted: bo
     parts = tiles(lively_encoder, layers, height, width, 32)
     assert len(parts) > 12
     for tile in parts:
-        part = picture[..., *tile.area].clone().requires_grad_()
+        part = tile.of(picture).clone().requires_grad_()
         (error,) = loss.sums({}, part, tile)
-        gradient[..., *tile.area] += torch.autograd.grad(loss.of_sums((error,)), part)[0]
+        tile.add(torch.autograd.grad(loss.of_sums((error,)), part)[0], gradient)
         total += error.detach()
     assert_close(loss.of_sums((total,)), whole, rtol=1e-9, atol=0)
     assert (gradient - whole_gradient).abs().max() <= 1e-9 * whole_gradient.abs().max()
@@ -144,7 +144,7 @@ def test_a_core_without_windows_adds_nothing(lively_encoder: VGG) -> None:
     loss = MattingLoss(noise(0, 33, 20))
     *_, last = tiles(lively_encoder, (), 33, 20, 32)
     narrow = type(last)(33, 20, (32, 33), (0, 20), (31, 33), (0, 20), {})
-    part = picture[..., *narrow.area].clone().requires_grad_()
+    part = narrow.of(picture).clone().requires_grad_()
     (error,) = loss.sums({}, part, narrow)
     assert error == 0
     assert torch.autograd.grad(error, part)[0].abs().max() == 0

@@ -71,6 +71,14 @@ def test_seams_are_like_the_inside(work: Begin, tile: str, axes: tuple[int, ...]
         assert (excess < 2.5) == (axis in axes), excess
 
 
+def test_a_seamless_texture_in_tiles_is_the_same(work: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = work(tile="both", steps=5).synthesis.run()
+    monkeypatch.setattr("impasto.methods.reading.core_side", lambda *_: 32)
+    in_tiles = work(tile="both", steps=5).synthesis
+    assert in_tiles.objective_at(in_tiles.schedule[-1]).tile == 32
+    assert float((in_tiles.run() - whole).abs().mean()) < 1e-3  # rounding, grown by Adam
+
+
 def test_a_tile_s_gradient_does_not_know_where_it_is_cut(work: Begin) -> None:
     begun = work(tile="both", width=96, height=64)
     objective = begun.synthesis.objective_at(begun.synthesis.schedule[-1])

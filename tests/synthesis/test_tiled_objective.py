@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from impasto.encoders.vgg import VGG
+from impasto.encoders.vgg import VGG, Padding
 from impasto.errors import UsageError
 from impasto.losses import (
     ContentLoss,
@@ -94,6 +94,20 @@ def test_all_terms_together(lively_encoder: VGG) -> None:
     _, losses, whole = gradient(Objective(encoder, terms), picture(0))
     _, losses_of_tiles, tiled = gradient(Objective(encoder, terms, tile=80), picture(0))
     assert list(losses_of_tiles) == list(losses)
+    assert (tiled - whole).abs().max() <= 1e-9 * whole.abs().max()
+
+
+@pytest.mark.parametrize(("padding", "wrap"), [("circular", (True, True)), ("circular-x", (False, True))])
+@pytest.mark.parametrize("core", [16, 96, 208])
+def test_tiles_of_what_continues_on_the_other_side(
+    lively_encoder: VGG, padding: Padding, wrap: tuple[bool, bool], core: int
+) -> None:
+    encoder = deepcopy(lively_encoder).double().with_padding(padding)
+    terms = [Term("gram", style(encoder), 3.0), Term("smoothness", Smoothness(wrap), 1.0)]
+    at = picture(0, 176, 240)
+    total, _, whole = gradient(Objective(encoder, terms), at)
+    total_of_tiles, _, tiled = gradient(Objective(encoder, terms, tile=core), at)
+    assert_close(total_of_tiles, total, rtol=1e-9, atol=0)
     assert (tiled - whole).abs().max() <= 1e-9 * whole.abs().max()
 
 

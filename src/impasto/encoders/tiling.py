@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import torch
+from torch import Tensor
+
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
 
@@ -22,7 +25,8 @@ class Tile:
     """A part of a picture of `height` × `width` pixels: its core, and the core with its halo.
 
     Cores of all tiles cover the picture without overlap. All spans but the last begin and end at multiples of the
-    strides of the layers, which are given by layer.
+    strides of the layers, which are given by layer. Where the picture continues on its opposite side, so does a halo:
+    its span begins before 0, or ends beyond the picture.
     """
 
     height: int
@@ -33,10 +37,31 @@ class Tile:
     columns: Span
     strides: Mapping[str, int]
 
+    def of(self, picture: Tensor) -> Tensor:
+        """The tile, halo and all, of a picture `(B, C, H, W)`."""
+        if self._inside:
+            return picture[..., slice(*self.rows), slice(*self.columns)]
+        rows, columns = self._indices(picture)
+        return picture.index_select(2, rows).index_select(3, columns)
+
+    def add(self, part: Tensor, whole: Tensor) -> None:
+        """Add what belongs to the tile, halo and all, to the whole picture `(B, C, H, W)`."""
+        if self._inside:
+            whole[..., slice(*self.rows), slice(*self.columns)] += part
+            return
+        rows, columns = self._indices(whole)
+        band = part.new_zeros(*part.shape[:2], self.height, part.shape[3]).index_add_(2, rows, part)
+        whole.index_add_(3, columns, band)
+
     @property
-    def area(self) -> tuple[slice, slice]:
-        """The tile, halo and all, in the picture."""
-        return slice(*self.rows), slice(*self.columns)
+    def _inside(self) -> bool:
+        spans = ((self.rows, self.height), (self.columns, self.width))
+        return all(0 <= start and stop <= side for (start, stop), side in spans)
+
+    def _indices(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the picture, around its sides where the tile goes there."""
+        rows, columns = (torch.arange(*span, device=like.device) for span in (self.rows, self.columns))
+        return rows % self.height, columns % self.width
 
     @property
     def core(self) -> tuple[slice, slice]:
@@ -61,16 +86,20 @@ class Tile:
 def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: int) -> list[Tile]:
     """Tiles of a picture of `height` × `width`, with cores of at most `core` pixels a side (or one stride).
 
-    Raises `UsageError` if there would be several and the encoder's padding is none that a tile's inside does not see.
+    Raises `UsageError` if there would be several and the encoder does without padding, or pads circularly what is not
+    a multiple of its strides.
     """
     layers = tuple(layers)
     strides = {layer: encoder.geometry[layer].stride for layer in layers}
     unit = max(strides.values(), default=1)
     halo = halo_of(encoder, layers)
-    spans = [_spans(side, core, unit, halo) for side in (height, width)]
     padding = encoder.configuration.padding
-    if (padding == "none" or padding.startswith("circular")) and max(len(found) for found in spans) > 1:
-        raise UsageError(f"{encoder.name}: an encoder with {padding} padding cannot work in tiles: use a smaller size")
+    wraps = padding in ("circular", "circular-y"), padding in ("circular", "circular-x")
+    spans = [_spans(side, core, unit, halo, wrap) for side, wrap in zip((height, width), wraps, strict=True)]
+    if padding == "none" and max(len(found) for found in spans) > 1:
+        raise UsageError(f"{encoder.name}: an encoder without padding cannot work in tiles: use a smaller size")
+    if any(wrap and len(found) > 1 and found[-1][0][1] % unit for wrap, found in zip(wraps, spans, strict=True)):
+        raise UsageError(f"{width}×{height}: seamless tiles need sides that are multiples of {unit}")
     return [
         Tile(height, width, core_rows, core_columns, rows, columns, strides)
         for (core_rows, rows), (core_columns, columns) in product(*spans)
@@ -93,12 +122,16 @@ def halo_of(encoder: VGG, layers: Iterable[str]) -> int:
     return -(-reach // unit) * unit
 
 
-def _spans(side: int, core: int, unit: int, halo: int) -> list[tuple[Span, Span]]:
-    """Cores of equal length along a side, but for the last, each with its halo."""
+def _spans(side: int, core: int, unit: int, halo: int, wrap: bool) -> list[tuple[Span, Span]]:
+    """Cores of equal length along a side, but for the last, each with its halo; several go around where sides wrap."""
     count = -(-side // max(core, unit))
     length = -(-side // (count * unit)) * unit
+    around = halo if wrap and count > 1 else 0
     return [
-        ((start, min(start + length, side)), (max(0, start - halo), min(start + length + halo, side)))
+        (
+            (start, min(start + length, side)),
+            (max(-around, start - halo), min(start + length + halo, side + around)),
+        )
         for start in range(0, side, length)
     ]
 

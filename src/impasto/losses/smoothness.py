@@ -19,24 +19,22 @@ class Smoothness(SumLoss):
     count = 4
 
     def __init__(self, wrap: tuple[bool, bool] = (False, False)) -> None:
-        """`wrap`: whether the last row is a neighbour of the first, and the last column of the first (not in tiles)."""
+        """`wrap`: whether the last row is a neighbour of the first, and the last column of the first."""
         self._wrap = wrap
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
-        if tile is None:
-            right, down = self._continued(picture, 3).diff(dim=3), self._continued(picture, 2).diff(dim=2)
-        else:
-            rows, columns = tile.core
-            right = picture[..., rows, :].diff(dim=3)[..., columns]
-            down = picture[..., columns].diff(dim=2)[..., rows, :]
+        rows, columns = (slice(None), slice(None)) if tile is None else tile.core
+        right = self._continued(picture[..., rows, :], 3, tile).diff(dim=3)[..., columns]
+        down = self._continued(picture[..., columns], 2, tile).diff(dim=2)[..., rows, :]
         found: list[Tensor] = []
         for seen in (right, down):
             found += [seen.square().sum(), picture.new_tensor(seen.numel())]
         return tuple(found)
 
-    def _continued(self, picture: Tensor, axis: int) -> Tensor:
-        """The picture, and where it wraps its first row or column once more."""
-        return torch.cat([picture, picture.narrow(axis, 0, 1)], axis) if self._wrap[axis - 2] else picture
+    def _continued(self, picture: Tensor, axis: int, tile: Tile | None) -> Tensor:
+        """The picture, and where it wraps its first row or column once more; tiles along it have halos instead."""
+        whole = tile is None or (tile.rows == (0, tile.height) if axis == 2 else tile.columns == (0, tile.width))
+        return torch.cat([picture, picture.narrow(axis, 0, 1)], axis) if self._wrap[axis - 2] and whole else picture
 
     def of_sums(self, sums: Sums) -> Tensor:
         return sums[0] / sums[1].clamp(min=1) + sums[2] / sums[3].clamp(min=1)

@@ -82,7 +82,7 @@ class Reader:
         core = self.core_side(layers, height, width) or max(height, width)
         parts = tiles(self.encoder, layers, height, width, core)
         for tile in parts:
-            part = self.on_device(pixels[..., *tile.area])
+            part = self.on_device(tile.of(pixels))
             features = encode(self.encoder, part, layers, bfloat16=self.machine.bfloat16)
             yield tile, {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
             if len(parts) > 1:

@@ -66,9 +66,9 @@ class Objective:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """First the sums over all tiles; then, with the gradients of the total by them, each tile's own part."""
         with torch.no_grad():
-            sums = [one.double() for one in self._sums(picture[..., *parts[0].area], parts[0])]
+            sums = [one.double() for one in self._sums(parts[0].of(picture), parts[0])]
             for tile in parts[1:]:
-                for so_far, own in zip(sums, self._sums(picture[..., *tile.area], tile), strict=True):
+                for so_far, own in zip(sums, self._sums(tile.of(picture), tile), strict=True):
                     so_far += own
                 release_memory()
         leaves = [one.to(picture.dtype).requires_grad_() for one in sums]
@@ -76,10 +76,10 @@ class Objective:
         slopes = torch.autograd.grad(total, leaves)
         gradient = torch.zeros_like(picture) if picture.grad is None else picture.grad
         for tile in parts:
-            part = picture.detach()[..., *tile.area].contiguous(memory_format=torch.channels_last).requires_grad_()
+            part = tile.of(picture.detach()).contiguous(memory_format=torch.channels_last).requires_grad_()
             pairs = zip(self._sums(part, tile), slopes, strict=True)
             outputs, upstream = zip(*((one, slope) for one, slope in pairs if one.requires_grad), strict=True)
-            gradient[..., *tile.area] += torch.autograd.grad(outputs, part, upstream)[0]
+            tile.add(torch.autograd.grad(outputs, part, upstream)[0], gradient)
             del pairs, outputs, upstream
             release_memory()
         picture.grad = gradient
