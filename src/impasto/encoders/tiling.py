@@ -56,7 +56,7 @@ class Tile:
     @property
     def _inside(self) -> bool:
         spans = ((self.rows, self.height), (self.columns, self.width))
-        return all(0 <= start and stop <= side for (start, stop), side in spans)
+        return all(start >= 0 and stop <= side for (start, stop), side in spans)
 
     def _indices(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Rows and columns of the picture, around its sides where the tile goes there."""
