@@ -102,7 +102,9 @@ def test_what_is_finished_is_not_painted_again(impasto: Command, readings: list[
 def test_other_work_of_the_same_name_is_numbered(impasto: Command, changed: tuple[str, str]) -> None:
     words = ("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST)
     impasto(*words)
-    assert impasto(*words, *changed).out.split() == ["harbour-starry-2.png", "grid-2.jpg"]
+    for sheet in ("grid-2.jpg", "grid-3.jpg"):  # the second time it is there, under its number
+        assert impasto(*words, *changed).out.split() == ["harbour-starry-2.png", sheet]
+    assert not Path("harbour-starry-3.png").exists()
 
 
 @pytest.mark.usefixtures("pictures")
@@ -143,6 +145,11 @@ def test_a_forced_grid_is_painted_again(impasto: Command, readings: list[tuple[i
             ("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--style-weights", "1,1"),
             2,
             "style_weights: a strip goes",
+        ),
+        (
+            ("grid", "harbour.jpg", "--styles", "starry.jpg", "-o", "harbour-starry.png"),
+            2,
+            "harbour-starry.png: is the",
         ),
         (("grid", "harbour.jpg", "--styles", "starry.jpg", "--plot", "p.png"), 2, "plot: is of one picture"),
         (("grid", "harbour.jpg", "--styles", "starry.jpg", "--record", "r.json"), 2, "record: is of one picture"),

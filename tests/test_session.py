@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto import session
+from impasto import jobs, session
 from impasto.console import LineConsole
 from impasto.errors import PictureError
 from impasto.records import read_record
-from impasto.synthesis import Step, Synthesis
+from impasto.synthesis import Step, Synthesis, objective
 from studio import FAST, Command, paint
 
 STEPS = 12
@@ -42,6 +42,20 @@ def signals_at(monkeypatch: pytest.MonkeyPatch, wanted: int, *numbers: int) -> N
                 signal.raise_signal(number)
 
     monkeypatch.setattr(LineConsole, "step", watched)
+
+
+def steps_of_each_scale(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of the first step of each scale from now on."""
+    first: list[int] = []
+    show = LineConsole.step
+
+    def watched(self: LineConsole, step: Step) -> None:
+        if self._last is None or self._last.scale != step.scale:
+            first.append(step.step)
+        show(self, step)
+
+    monkeypatch.setattr(LineConsole, "step", watched)
+    return first
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, *endings: str) -> None:
@@ -97,17 +111,49 @@ def test_a_grid_that_was_stopped_goes_on_by_the_same_command(
     whole = [pixels(name) for name in names]
     for path in (*names, "grid.jpg"):
         Path(path).unlink()
+    impasto(*words, "--seed", "8")  # other work, which takes the names
     signals_at(monkeypatch, 5, signal.SIGINT)
     shown = impasto(*words)
     assert shown.code == 130
     assert shown.last_line.endswith(
-        "harbour-starry.checkpoint.safetensors; the same command goes on with all that is left"
+        "harbour-starry-2.checkpoint.safetensors; the same command goes on with all that is left"
     )
-    shown = impasto(*words)
-    assert shown.out.split() == [*names, "grid.jpg"]
-    assert f" 6/{STEPS}" in shown.err or f" 5/{STEPS}" not in shown.err
-    assert all(np.array_equal(pixels(name), before) for name, before in zip(names, whole, strict=True))
+    numbered = ["harbour-starry-2.png", "barn-starry-2.png"]
+    first_steps = steps_of_each_scale(monkeypatch)
+    assert impasto(*words, "--memory", "2GB").out.split() == [*numbered, "grid-2.jpg"]
+    assert first_steps == [6, 1]
+    assert all(np.array_equal(pixels(name), before) for name, before in zip(numbered, whole, strict=True))
     assert not [*studio.glob("*.checkpoint.safetensors")]
+
+
+@pytest.mark.usefixtures("studio")
+def test_a_forced_grid_does_not_promise_to_go_on(impasto: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals_at(monkeypatch, 1, signal.SIGINT)
+    shown = impasto("grid", "harbour.jpg", "--styles", "starry.jpg", *FAST, "--force")
+    assert shown.code == 130, shown.err
+    assert "goes on with all" not in shown.err
+
+
+def test_what_is_ahead_is_known_from_what_is_done(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run is not timed: at a large scale that would take minutes, and memory for all of it in one piece."""
+    interrupted(transfer, monkeypatch)
+    running, _ = jobs.resume(Path(CHECKPOINT))
+    monkeypatch.setattr("impasto.synthesis.objective.Objective.__call__", lambda *_: pytest.fail("looked at"))
+    done = running.synthesis.seconds
+    assert running.estimate_seconds() == pytest.approx(done * (STEPS - 5) / 5)
+
+
+def test_a_first_scale_in_tiles_is_timed_in_tiles(studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.methods.reading.core_side", lambda *_: 16)
+    seen: list[int] = []
+    encode = objective.encode
+    monkeypatch.setattr(objective, "encode", lambda e, p, *_, **__: seen.append(p.shape[-1]) or encode(e, p, *_, **__))
+    settings = {"encoder": "tiny.safetensors", "size": 160, "coarsest": 160, "steps": 2}
+    settings |= {"style_layers": "relu1_1", "content_layers": "relu1_1"}
+    running = jobs.Job.of("transfer", {"content": "harbour.jpg", "style": "starry.jpg"}, settings, device="cpu").begin()
+    assert running.estimate_seconds() > 0
+    assert seen
+    assert max(seen) < 160
 
 
 def test_a_second_signal_stops_at_once(transfer: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ class LineConsole(QuietConsole):
     def result(self, path: str, facts: dict[str, Any]) -> None:
         if self._last is not None:
             self._close(self._last)
+            self._last = None
         self.finish()
         super().result(path, facts)
         if "seconds" in facts:  # a contact sheet takes none
@@ -139,7 +140,16 @@ class BarConsole(LineConsole):
     def __init__(self) -> None:
         super().__init__()
         self._tasks: dict[int, TaskID] = {}
-        self._progress = Progress(
+        self._progress = self._bars()
+
+    def begin(self, running: Running, seconds: float) -> None:
+        """With bars of its own: there may have been other work before."""
+        self.finish()
+        self._tasks, self._progress = {}, self._bars()
+        super().begin(running, seconds)
+
+    def _bars(self) -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
@@ -202,8 +203,11 @@ class Running:
         return changed
 
     def estimate_seconds(self) -> float:
-        """How long the work will take at most, from one step timed at the scale at hand."""
+        """How long the work will take at most: by what is done of it, or from one step timed at the first scale."""
         synthesis = self.synthesis
+        done, ahead = synthesis.progress()
+        if done:
+            return synthesis.seconds * ahead / done
         scale = synthesis.scale
         if not scale.steps:
             return 0.0
@@ -211,12 +215,11 @@ class Running:
             objective = synthesis.objective_at(scale)
             picture = synthesis.picture.requires_grad_()
             for _ in range(2):  # the first one warms up
+                picture.grad = None
                 began = time.perf_counter()
-                (gradient,) = torch.autograd.grad(objective(picture)[0], picture)
-                float(gradient.sum())  # waits for the device
-        per_pixel = (time.perf_counter() - began) / scale.pixels
-        ahead = synthesis.schedule[synthesis.schedule.index(scale) :]
-        return per_pixel * sum(one.work for one in ahead)
+                total, _ = objective.add_gradient(picture)
+                float(total.detach())  # waits for the device
+        return (time.perf_counter() - began) * ahead / (scale.pixels * scale.effort)
 
     def result(self) -> Result:
         """The picture so far, with its record."""
@@ -241,6 +244,26 @@ class Running:
             peak_memory=peak_memory(self.machine.device),
             history=thinned(self.synthesis.history),
         )
+
+    def take_up(self, checkpoint: Path) -> bool:
+        """Go on from a checkpoint if it is of this very work; raises `PictureError` if that is damaged."""
+        try:
+            tensors, state, about = load_checkpoint(checkpoint)
+            same = self.record().same_work(Record.model_validate(about["record"]))
+        except (ImpastoError, KeyError, ValueError, TypeError):
+            return False
+        if same:
+            self._go_on_from(checkpoint, tensors, state)
+        return same
+
+    def _go_on_from(self, checkpoint: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        try:
+            self.synthesis.go_on_from(tensors, state)
+            scale = self.synthesis.scale
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+            raise PictureError(_foreign(checkpoint)) from None
+        if self.synthesis.picture.shape[-2:] != (scale.height, scale.width):
+            raise PictureError(_foreign(checkpoint))
 
     def save_checkpoint(self, path: Path, output: Mapping[str, Any]) -> None:
         """Write all that `resume` needs to go on, with `output` (plain JSON values); raises `PictureError`."""
@@ -277,13 +300,7 @@ def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Runni
     running = job._prepare(downloads)
     for message in running.changed_files():
         raise PictureError(f"{message}; the work cannot go on with it: start anew")
-    try:
-        running.synthesis.go_on_from(tensors, state)
-        scale = running.synthesis.scale
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
-        raise PictureError(_foreign(path)) from None
-    if running.synthesis.picture.shape[-2:] != (scale.height, scale.width):
-        raise PictureError(_foreign(path))
+    running._go_on_from(path, tensors, state)
     return running, output
 
 

@@ -67,8 +67,8 @@ class Record(BaseModel):
         """Whether another record tells of the same work: the same settings and encoder, inputs of the same content."""
         return self._work() == other._work() and all(one.sha256 for one in self.inputs)
 
-    def _work(self) -> tuple[str, dict[str, Any]]:
-        inputs = str([(one.role, one.sha256) for one in self.inputs])
+    def _work(self) -> tuple[list[tuple[str, str | None]], dict[str, Any]]:
+        inputs = [(one.role, one.sha256) for one in self.inputs]
         return inputs, self.model_dump(mode="json", include={"impasto", "method", "settings", "encoder_checksum"})
 
     @classmethod

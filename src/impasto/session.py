@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import count, takewhile
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from PIL import Image
 
 from impasto.batches import Part
 from impasto.console import Console, duration, shell_word
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
-from impasto.jobs import Running, resume
+from impasto.jobs import Running
+from impasto.memory import release_memory
 from impasto.pictures.arrays import to_pil
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.files import check_writable, read_picture, write_picture
@@ -39,6 +41,8 @@ LARGEST_CELL = 400
 """Width of a picture on a contact sheet, in pixels."""
 MOST_NAMES = 4
 """In the default name of a result."""
+
+PathOrNone = TypeVar("PathOrNone", Path, Path | None)
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,18 @@ class Output:
                 if path.exists() and one.exists() and path.samefile(one):
                     raise UsageError(f"{path}: is an input, and inputs are never written: choose another name with -o")
 
+    def earlier(self) -> Iterator[Self]:
+        """Where there are results or unfinished work of this name: as it is, and numbered."""
+        return takewhile(lambda one: any(one._traces()), self._versions())
+
+    def _versions(self) -> Iterator[Self]:
+        yield self
+        for number in count(2):
+            yield replace(self, path=self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"))
+
     def _numbered(self) -> Self:
-        path, number = self.path, 2
-        while any(replace(self, path=path)._traces()):
-            path = self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")
-            number += 1
-        return replace(self, path=path, plot=_free_name(self.plot), record=_free_name(self.record))
+        free = next(one for one in self._versions() if not any(one._traces()))
+        return replace(free, plot=_free_name(self.plot), record=_free_name(self.record))
 
     def _traces(self) -> Iterator[Path]:
         """What there is of a result or of unfinished work; the checkpoint gone on from is its own."""
@@ -157,48 +167,49 @@ def perform_all(parts: Sequence[Part], sheet: Output, columns: int, console: Con
     for name in ("plot", "record"):
         if getattr(sheet, name) is not None:
             raise UsageError(f"{name}: is of one picture, and these are {len(parts)}: leave it out")
+    outputs = [replace(sheet, path=sheet.path.with_name(f"{part.name}.png")) for part in parts]
+    if any(output.path == sheet.path for output in outputs):
+        raise UsageError(f"{sheet.path}: is the name of one of the pictures: give the sheet another one with -o")
     place = replace(sheet, bits=None).settled(path for part in parts for path in part.job.paths.values())
     done = []
-    for part in parts:
-        output = replace(sheet, path=sheet.path.with_name(f"{part.name}.png"))
-        running = part.job.begin(console.download)
-        finished = None if output.force else _finished_before(running, output)
-        if finished is not None:
-            console.result(str(output.path), {"width": finished.width, "height": finished.height})
-            done.append((part.caption, _cell(to_pil(finished))))
-            continue
-        stopped = None if output.force else _stopped_before(running, output, console)
-        if stopped is not None:
-            running, output = stopped, replace(output, checkpoint=output.checkpoint_path)
-        try:
-            result = perform(running, output.settled(part.job.paths.values()), console)
-        except Interrupted as error:
-            raise Interrupted(f"{error}; the same command goes on with all that is left") from None
-        done.append((part.caption, _cell(result.picture)))
+    for part, output in zip(parts, outputs, strict=True):
+        done.append((part.caption, _cell(_part(part, output, console))))
+        release_memory()
     width = max(picture.width for _, picture in done)
     pictures = read_picture(contact_sheet(done, columns=columns, width=width), name=str(place.path))
     write_picture(pictures, place.path, quality=place.quality)
     console.result(str(place.path), {"width": pictures.width, "height": pictures.height})
 
 
-def _finished_before(running: Running, output: Output) -> Picture | None:
+def _part(part: Part, output: Output, console: Console) -> Image.Image:
+    """The result of a part: painted now, gone on with, or there already."""
+    running = part.job.begin(console.download)
+    for earlier in [] if output.force else output.earlier():
+        finished = _finished(running, earlier, part.job.max_pixels)
+        if finished is not None:
+            console.result(str(earlier.path), {"width": finished.width, "height": finished.height})
+            return to_pil(finished)
+        if running.take_up(earlier.checkpoint_path):
+            output = replace(earlier, checkpoint=earlier.checkpoint_path)
+            break
+    output = output.settled(part.job.paths.values())
+    try:
+        return perform(running, output, console).picture
+    except Interrupted as error:
+        if output.force or not output.checkpoint_path.exists():
+            raise
+        raise Interrupted(f"{error}; the same command goes on with all that is left") from None
+
+
+def _finished(running: Running, output: Output, max_pixels: int) -> Picture | None:
     """The result of this very work, if it is there already."""
     try:
         if not output.path.is_file() or not running.record().same_work(read_record(output.path)):
             return None
-        picture = read_picture(output.path)
+        picture = read_picture(output.path, max_pixels=max_pixels)
     except ImpastoError:  # something else of that name
         return None
     return picture if output.bits in (None, picture.bits) else None
-
-
-def _stopped_before(running: Running, output: Output, console: Console) -> Running | None:
-    """This very work as it was stopped, if its checkpoint is there."""
-    try:
-        again, _ = resume(output.checkpoint_path, console.download)
-    except ImpastoError:  # none, or of other work
-        return None
-    return again if running.record().same_work(again.record()) else None
 
 
 def _cell(picture: Image.Image) -> Image.Image:
@@ -276,7 +287,7 @@ def _check_place(path: Path) -> None:
         raise PictureError(write_failure(path, error)) from error
 
 
-def _free_name(path: Path | None) -> Path | None:
+def _free_name(path: PathOrNone) -> PathOrNone:
     """The path, or the first of `name-2`, `name-3`, … that does not exist."""
     candidate, number = path, 2
     while path is not None and candidate is not None and candidate.exists():
@@ -339,8 +350,7 @@ class _Keeper:
         try:
             self._save()
         except ImpastoError as error:
-            place = Path(tempfile.gettempdir()) / place.name
-            place = _free_name(place) or place
+            place = _free_name(Path(tempfile.gettempdir()) / place.name)
             try:
                 self.running.save_checkpoint(place, self.output.to_json())
             except ImpastoError:
@@ -354,13 +364,11 @@ class _Keeper:
         write_picture(Picture(finished.pixels), self.output.preview_path, quality=85)
         self._say_once("preview written", f"preview: {self.output.preview_path}")
 
-    def _attempt(self, name: str, write: Callable[[], None]) -> bool:
+    def _attempt(self, name: str, write: Callable[[], None]) -> None:
         try:
             write()
         except ImpastoError as error:
             self._say_once(name, f"no {name} is kept: {error}")
-            return False
-        return True
 
     def _say_once(self, name: str, message: str) -> None:
         if name not in self._said:

@@ -19,7 +19,10 @@ class Smoothness(SumLoss):
     count = 4
 
     def __init__(self, wrap: tuple[bool, bool] = (False, False)) -> None:
-        """`wrap`: whether the last row is a neighbour of the first, and the last column of the first."""
+        """`wrap`: whether the last row is a neighbour of the first, and the last column of the first.
+
+        In tiles that takes an encoder whose padding goes around there, too.
+        """
         self._wrap = wrap
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:

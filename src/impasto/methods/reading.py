@@ -86,5 +86,4 @@ class Reader:
             features = encode(self.encoder, part, layers, bfloat16=self.machine.bfloat16)
             yield tile, {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
             if len(parts) > 1:
-                del features
                 release_memory()

@@ -168,7 +168,7 @@ def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequenc
     """Per pixel of the result: the content's features, and where regions are, at the size of each layer."""
     features = sum(4 * encoder.channels(one) / encoder.geometry[one].stride ** 2 for one in settings.content_layers)
     weights = sum(4 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
-    kept = 12 * (settings.photoreal == "full") + 16 * any(not region.styles for region in regions)
+    kept = 40 * (settings.photoreal == "full") + 16 * any(not region.styles for region in regions)
     return features + kept + (4 + weights) * len(regions)
 
 

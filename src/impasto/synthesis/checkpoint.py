@@ -44,9 +44,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict
 
 
 def _as_stored(values: Tensor) -> Tensor:
-    """Pictures `(1, C, H, W)` as `(1, H, W, C)`: the order in which they lie in memory, so that nothing is copied."""
+    """Pictures `(1, C, H, W)` as `(1, H, W, C)`: the order in which most of them lie in memory, so without a copy."""
     return (values.permute(0, 2, 3, 1) if values.ndim == 4 else values).contiguous()
 
 
 def _as_used(values: Tensor) -> Tensor:
-    return values.permute(0, 3, 1, 2) if values.ndim == 4 else values
+    """A copy: what is read from a file stays mapped to it, and the file is to be replaced."""
+    return (values.permute(0, 3, 1, 2) if values.ndim == 4 else values).clone()

@@ -16,7 +16,9 @@ LEVEL_SHARES = 0.3, 0.6, 1.0
 """Of the learning rate, for the full, half and quarter resolution; chosen by eye and number on real pictures."""
 
 Evaluate = Callable[[], Tensor]
-"""Computes the loss of the optimiser's picture, leaves the gradient in `picture.grad`, returns the loss."""
+"""Computes the loss of the optimiser's picture, leaves the gradient in `picture.grad`, returns the loss.
+
+The optimiser may use the gradient's memory as it likes."""
 
 
 class Optimiser(Protocol):

@@ -182,7 +182,7 @@ class Synthesis:
         """Exponential average, corrected for its start; early iterates of a scale are forgotten faster."""
         decay = min(self.optimisation.average, self._average_weight / (self._average_weight + 4))
         if self._average_weight == 0:
-            self._average = picture.clone(memory_format=torch.preserve_format)
+            self._average = _channels_last(picture.clone())
         else:
             self._average.lerp_(picture, 1 - decay)
         self._average_weight += 1
@@ -200,10 +200,15 @@ class Synthesis:
         carried = resampled_moments(moments, self._average, wrap)
         self._optimiser = self.optimisation.begin(self._average, self._rate, carried)
 
-    def _report(self, total: float, losses: dict[str, float]) -> Step:
-        share = self._steps_done / self.scale.steps
+    def progress(self) -> tuple[float, float]:
+        """The work that is done, and the most that is ahead, in units of a pixel's step."""
+        share = self._steps_done / max(1, self.scale.steps)
         done = sum(scale.work for scale in self.schedule[: self._scale_index]) + share * self.scale.work
         ahead = sum(scale.work for scale in self.schedule[self._scale_index + 1 :]) + (1 - share) * self.scale.work
+        return done, ahead
+
+    def _report(self, total: float, losses: dict[str, float]) -> Step:
+        done, ahead = self.progress()
         return Step(
             scale=self._scale_index + 1,
             scales=len(self.schedule),
@@ -219,7 +224,10 @@ class Synthesis:
         )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything needed to go on from here: tensors by name, and the rest as plain JSON values."""
+        """Everything needed to go on from here: tensors by name, and the rest as plain JSON values.
+
+        The next step changes the tensors: save them, or copy them, at once.
+        """
         tensors = {"picture": self._optimiser.picture.detach(), "average": self._average}
         tensors |= {f"moments.{name}": value for name, value in self._optimiser.moments().items()}
         rest = {
@@ -234,7 +242,7 @@ class Synthesis:
         return tensors, rest
 
     def go_on_from(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Take over what `state()` gave, on this synthesis's device."""
+        """Go on from what `state()` gave, on this synthesis's device; the tensors are taken over."""
         device = self._average.device
         moments = {
             name.removeprefix("moments."): value if name == "moments.step" else _channels_last(value.to(device))
