@@ -1,7 +1,7 @@
 """Style as Gaussians of features, compared by optimal transport (Wasserstein-2).
 
 The distance between two normal distributions is known in closed form (Dowson & Landau 1982); as a style loss it
-was popularised by K. Crowson's style-transfer-pytorch (2020), from where the layer weights 256:64:16:4:1 come.
+was popularised by K. Crowson's style-transfer-pytorch (2020).
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from impasto.errors import UsageError, counted
 from impasto.losses import GramLoss, MixedLoss, Moments, StyleLoss, WassersteinLoss, Weights, mixture
 from impasto.methods.settings import Layers, Settings, Shares, setting
 
-STYLE = {"gram": 20.0, "wasserstein": 25.0}
+STYLE = {"gram": 20.0, "wasserstein": 16.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
 
-WASSERSTEIN_LAYERS = {"relu1_1": 256.0, "relu2_1": 64.0, "relu3_1": 16.0, "relu4_1": 4.0, "relu5_1": 1.0}
+WASSERSTEIN_LAYERS = {"relu1_1": 8.0, "relu2_1": 4.0, "relu3_1": 4.0, "relu4_1": 2.0, "relu5_1": 1.0}
 GRAM_LAYERS = dict.fromkeys(WASSERSTEIN_LAYERS, 1.0)
 
 
