@@ -622,6 +622,20 @@ def test_a_small_budget_is_worked_within_in_tiles(transfer: Command, monkeypatch
     assert np.abs(pixels("whole.png").astype(int) - pixels("tiled.png")).max() <= 2
 
 
+def test_a_style_that_finds_no_room_beside_the_result_is_named_before_the_work(
+    transfer: Command, impasto: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.machine.used_memory", lambda _: 0)
+    shown = transfer("--size", "128", "--style-scale", "20", "--memory", "60MB")
+    assert shown.code == 1
+    assert shown.last_line.startswith("starry.jpg: there is too little memory to look at it in 2217×2217 beside")
+    assert "style-scale" in shown.last_line
+    assert " 1/" not in shown.err
+    shown = impasto("texture", "starry.jpg", "--scale", "20", "--memory", "40MB", "--encoder", "tiny.safetensors")
+    assert shown.code == 1
+    assert "starry.jpg: there is too little memory" in shown.last_line
+
+
 @pytest.mark.parametrize("memory", ["much", "-1GB", "12"])
 def test_an_impossible_budget_is_wrong_use(transfer: Command, memory: str) -> None:
     shown = transfer(f"--memory={memory}")

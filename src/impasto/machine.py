@@ -123,6 +123,11 @@ class Budget:
     remedy: str
     held: float = BYTES_OF_A_PICTURE
 
+    @property
+    def beside_reading(self) -> float:
+        """What of that is there while other pictures are read: no gradient yet, nor anything to be enlarged."""
+        return max(0.0, self.held - 24)
+
 
 def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
     """What may be taken from now on: of what is free, and of what the machine may use."""

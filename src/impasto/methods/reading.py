@@ -10,25 +10,46 @@ from torch import Tensor
 
 from impasto.encoders.tiling import Tile, tiles, times_the_work
 from impasto.encoders.vgg import VGG
+from impasto.errors import OutOfMemoryError
 from impasto.losses import Features, Moments, Weights, moments_of_parts
 from impasto.machine import Budget, Machine, core_side
 from impasto.memory import release_memory
+from impasto.pictures.picture import Picture
 from impasto.pictures.regions import Guidance, at_layers
 from impasto.synthesis.objective import encode
 from impasto.synthesis.schedule import Scale
 
+BYTES_OF_READ = 24
+"""Per pixel of what is only read: the resized picture, and as much again while it is resized."""
+
 
 @dataclass(frozen=True)
 class Reader:
-    """An encoder on a machine, within a budget of memory."""
+    """An encoder on a machine, within a budget of memory, of which `reserved` bytes are the result's."""
 
     encoder: VGG
     machine: Machine
     budget: Budget
+    reserved: float = 0.0
 
     def core_side(self, layers: Iterable[str], height: int, width: int) -> int | None:
         """Side of the cores of the tiles in which a picture is to be looked at; None for one piece."""
         return core_side(self.encoder, layers, height, width, self.budget)
+
+    def require_room(self, picture: Picture, layers: Iterable[str], height: int, width: int) -> None:
+        """Raise `OutOfMemoryError` if a picture cannot be looked at in this size, beside the result."""
+        try:
+            self._core_of_read(layers, height, width)
+        except OutOfMemoryError:
+            raise OutOfMemoryError(
+                f"{picture.name}: there is too little memory to look at it in {width}×{height} beside the result: "
+                f"show it smaller (--style-scale, --scale) or {self.budget.remedy}"
+            ) from None
+
+    def _core_of_read(self, layers: Iterable[str], height: int, width: int) -> int | None:
+        """Side of the cores of the tiles in which a picture is read, which holds less than one that is painted."""
+        left = max(0, round(self.budget.amount - self.reserved))
+        return core_side(self.encoder, layers, height, width, replace(self.budget, amount=left, held=BYTES_OF_READ))
 
     def with_effort(self, schedule: Iterable[Scale], layers: Iterable[str]) -> tuple[Scale, ...]:
         """The scales, knowing what tiles will cost where there are any."""
@@ -79,7 +100,7 @@ class Reader:
     def _parts(self, pixels: Tensor, layers: Iterable[str]) -> Iterator[tuple[Tile, Features]]:
         """The features of the cores of the tiles that make up a picture."""
         layers, (height, width) = tuple(layers), pixels.shape[-2:]
-        core = self.core_side(layers, height, width) or max(height, width)
+        core = self._core_of_read(layers, height, width) or max(height, width)
         parts = tiles(self.encoder, layers, height, width, core)
         for tile in parts:
             part = self.on_device(tile.of(pixels))

@@ -92,7 +92,10 @@ def texture(
     memory = budget(machine)
     own = encoder.with_padding(PADDINGS[settings.tile]) if any(wrap) else encoder  # type: ignore[arg-type]
     reader = Reader(own, machine, memory)
-    scene = _Scene(tuple(textures), shares, settings, Reader(encoder, machine, memory), reader)
+    beside = Reader(encoder, machine, memory, reserved=memory.beside_reading * settings.height * settings.width)
+    for one in textures:
+        beside.require_room(one, layers, *(max(1, round(settings.scale * side)) for side in (one.height, one.width)))
+    scene = _Scene(tuple(textures), shares, settings, beside, reader)
     schedule = reader.with_effort(schedule, layers)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of(wrap))
     return Work(synthesis, own, layers, None, memory)

@@ -154,12 +154,14 @@ def transfer(
     if settings.color_only:
         schedule = (Scale(height, width, steps=0),)
     memory = budget(machine, BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions))
-    reader = Reader(encoder, machine, memory)
+    reader = Reader(encoder, machine, memory, reserved=memory.beside_reading * height * width)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
     start = color.start_of(pictures["start"], settings) if "start" in pictures else None
     scene = _Scene(seen, seen_styles, shares, regions, start, settings, reader, known)
     schedule = reader.with_effort(schedule, settings.layers)
+    if schedule[-1].steps:
+        scene.require_room(schedule[-1])
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
 
@@ -281,16 +283,7 @@ class _Scene:
     def _style_moments(self, style: Picture, masks: Sequence[Tensor | None], scale: Scale) -> list[dict[str, Moments]]:
         """The moments of a style: of all of it, or of what each of the masks shows."""
         layers = self.settings.style_layer_weights
-        area = scale.pixels * self.settings.style_scale**2
-        height, width = equal_area(style.height, style.width, area)
-        smallest = self.reader.encoder.smallest_side(layers)
-        if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
-            height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
-            if height * width > 16 * area:
-                raise UsageError(
-                    f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
-                    "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
-                )
+        height, width = self._style_size(style, scale)
         key = (style.sha256 or style, height, width, self.settings.encoder, self.settings.pooling, *sorted(layers))
         if masks == [None] and key in self.known:
             return [self.known[key]]
@@ -307,6 +300,25 @@ class _Scene:
         if masks == [None]:
             self.known[key] = found[0]
         return found
+
+    def _style_size(self, style: Picture, scale: Scale) -> tuple[int, int]:
+        """Height and width in which a style is looked at; raises `UsageError` for one that is too narrow."""
+        area = scale.pixels * self.settings.style_scale**2
+        height, width = equal_area(style.height, style.width, area)
+        smallest = self.reader.encoder.smallest_side(self.settings.style_layer_weights)
+        if min(height, width) < smallest:  # a narrow picture, or a small scale: as much larger as the layers need
+            height, width = (math.ceil(side * smallest / min(height, width)) for side in (height, width))
+            if height * width > 16 * area:
+                raise UsageError(
+                    f"{style.name}: {style.width}×{style.height} is too narrow for the style's layers: "
+                    "crop it to a fuller shape, use a larger --style-scale, or leave deep layers out"
+                )
+        return height, width
+
+    def require_room(self, scale: Scale) -> None:
+        """Raise an `ImpastoError` where a style could not be looked at, before the work begins."""
+        for style in self.styles:
+            self.reader.require_room(style, self.settings.style_layer_weights, *self._style_size(style, scale))
 
     def start(self, scale: Scale) -> Tensor:
         """The first picture `(1, 3, H, W)`."""
