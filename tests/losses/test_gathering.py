@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ CASES = [halves, overlapping, somewhere, nowhere]
 
 
 @pytest.mark.parametrize("regions", CASES)
-def test_each_regions_sums_are_the_weighted_sums(regions) -> None:  # type: ignore[no-untyped-def]
+def test_each_regions_sums_are_the_weighted_sums(regions: Callable[[], list[Tensor]]) -> None:
     values, masks = features(), regions()
     found = sums_of_regions(values, Places.of(masks, torch.float64))
     assert len(found) == len(masks)
@@ -52,7 +54,7 @@ def test_each_regions_sums_are_the_weighted_sums(regions) -> None:  # type: igno
 
 
 @pytest.mark.parametrize("regions", CASES)
-def test_gradients_are_right(regions) -> None:  # type: ignore[no-untyped-def]
+def test_gradients_are_right(regions: Callable[[], list[Tensor]]) -> None:
     places = Places.of(regions(), torch.float64)
 
     def sums(values: Tensor) -> tuple[Tensor, ...]:
