@@ -17,6 +17,7 @@ from PIL import Image
 from impasto import jobs, session
 from impasto.console import LineConsole
 from impasto.errors import PictureError
+from impasto.output import Output
 from impasto.records import read_record
 from impasto.synthesis import Step, Synthesis, objective
 from studio import FAST, Command, paint
@@ -504,13 +505,11 @@ def test_previews_and_checkpoints_come_every_few_seconds(transfer: Command, monk
 
 
 def test_outputs_survive_json(tmp_path: Path) -> None:
-    output = session.Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True)
-    again = session.Output.from_json(output.to_json(), tmp_path / "c.safetensors")
-    assert again == session.Output(
-        tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True, tmp_path / "c.safetensors"
-    )
+    output = Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True)
+    again = Output.from_json(output.to_json(), tmp_path / "c.safetensors")
+    assert again == Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True, tmp_path / "c.safetensors")
     with pytest.raises(PictureError, match="another version"):
-        session.Output.from_json({}, tmp_path / "c.safetensors")
+        Output.from_json({}, tmp_path / "c.safetensors")
 
 
 def test_resume_finds_an_encoder_named_from_another_folder(

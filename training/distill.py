@@ -35,14 +35,24 @@ from torch.nn import functional as F
 from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
 from impasto.losses.gram import gram
 from painted import Painted
-from teachers import EXACT_LAYERS, REDUCED_LAYERS, STYLE_LAYERS, exact_teacher, reduced_teacher
+from teachers import (
+    EXACT_LAYERS,
+    REDUCED_LAYERS,
+    STEPPING_STONES,
+    STYLE_LAYERS,
+    exact_teacher,
+    reduced_teacher,
+)
 
 HELD_OUT = 96
-LAYERS = EXACT_LAYERS + REDUCED_LAYERS
-READOUTS = LAYERS[2:]  # the two largest layers are near enough to the teacher's as they are
+STONES = {f"reduced {layer}": layer for layer in STEPPING_STONES}
+LAYERS = {layer: layer for layer in EXACT_LAYERS + REDUCED_LAYERS}
+TARGETS = LAYERS | STONES
+"""What is predicted, and from which layer of the student."""
+READOUTS = tuple(LAYERS)[2:]  # the two largest layers are near enough to the teacher's as they are
 # By what a painted picture lacks beside the teachers': nearly all of its style error is relu3_1's, and what is left
 # unexplained of relu4_2 adds to its content error.
-COUNT = dict.fromkeys(LAYERS, 1.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
+COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys(STONES, 5.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
 COUNT |= {"relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
 COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
@@ -86,7 +96,10 @@ def main() -> None:
         if options.paint and step % options.paint == 0 and len(buffer) >= 8:
             average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
             contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
-            painted.paint(encoder_of(average, teach.moments).requires_grad_(False), contents, styles)
+            painter = (
+                teach.reduced if random.random() < 0.4 else encoder_of(average, teach.moments).requires_grad_(False)
+            )
+            painted.paint(painter, contents, styles)
         if step % options.echo == 0 or len(buffer) < 8:
             crops = augmented_crops(pictures, options.batch, options.crop)
             if painted.crops:
@@ -143,18 +156,21 @@ class Teachers:
         self.exact, self.reduced = exact_teacher(folder).to(device), reduced_teacher(folder).to(device)
         self.widths = {layer: self.exact.geometry[layer].channels for layer in EXACT_LAYERS}
         self.widths |= {layer: self.reduced.geometry[layer].channels for layer in REDUCED_LAYERS}
+        self.widths |= {name: self.reduced.geometry[layer].channels for name, layer in STONES.items()}
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
         self.importance: dict[str, Tensor] = {}
         self.gains: dict[str, Tensor] = {}
         """From the units of the targets to a mean activation of 1."""
 
     def raw(self, x: Tensor) -> dict[str, Tensor]:
-        return self.exact(x, EXACT_LAYERS) | self.reduced(x, REDUCED_LAYERS)
+        reduced = self.reduced(x, (*REDUCED_LAYERS, *STEPPING_STONES))
+        stones = {name: reduced[layer] for name, layer in STONES.items()}
+        return self.exact(x, EXACT_LAYERS) | {layer: reduced[layer] for layer in REDUCED_LAYERS} | stones
 
     @torch.no_grad()
     def standardise(self, batches: list[Tensor]) -> None:
         features = [self.raw(x) for x in batches]
-        for layer in LAYERS:
+        for layer in TARGETS:
             values = torch.cat([f[layer] for f in features])
             mean = values.mean((0, 2, 3), keepdim=True)
             std = values.std((0, 2, 3), keepdim=True)
@@ -176,7 +192,7 @@ def unit_of(mean: Tensor) -> Tensor:
 
 def sparse(layer: str, features: Tensor) -> Tensor:
     """The positions at which a layer is compared."""
-    step = SPARSE.get(layer, 1)
+    step = SPARSE.get(TARGETS[layer], 1)
     return features[:, :, step // 2 :: step, step // 2 :: step]
 
 
@@ -224,16 +240,16 @@ class Student(nn.Module):
         super().__init__()
         self.trunk = TrainableVGG(student_configuration(widths))
         self.heads = nn.ModuleDict(
-            {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
+            {name: nn.Conv2d(self.trunk.geometry[TARGETS[name]].channels, n, 1) for name, n in targets.items()}
         )
         for convolution in self.trunk.convolutions.values():
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.bias)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        features = self.trunk(x, layers)
-        return {name: F.relu(self.heads[name](sparse(name, features[name]))) for name in layers}
+    def forward(self, x: Tensor, targets: Iterable[str]) -> dict[str, Tensor]:
+        features = self.trunk(x, {TARGETS[name] for name in targets})
+        return {name: F.relu(self.heads[name](sparse(name, features[TARGETS[name]]))) for name in targets}
 
 
 def residuals(
@@ -375,7 +391,8 @@ def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]]) -> V
 def grow(student: Student, narrower: dict[str, Tensor]) -> None:
     """Copy a narrower student; what reads new channels starts at zero, so that the function stays the same."""
     for name, value in student.state_dict().items():
-        old = narrower[name]
+        if (old := narrower.get(name)) is None:
+            continue  # a head that it did not have
         if value.ndim == 4:
             value[:, old.shape[1] :] = 0
         value[tuple(slice(n) for n in old.shape)] = old
@@ -383,7 +400,7 @@ def grow(student: Student, narrower: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def evaluate(student: Student, test: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
-    sums = dict.fromkeys(LAYERS, 0.0)
+    sums = dict.fromkeys(TARGETS, 0.0)
     for x, targets in test:
         for name, value in residuals(student(x, targets), targets).items():
             sums[name] += value.item() / len(test)
@@ -398,7 +415,9 @@ def report(
     line["training"] = {name: round(value, 4) for name, value in running.items()}
     with (out / "log.jsonl").open("a") as log:
         log.write(json.dumps(line) + "\n")
-    print(step, f"{seconds:.0f}s", " ".join(f"{n[4:]} {v:.3f}" for n, v in held_out.items()), flush=True)
+    print(
+        step, f"{seconds:.0f}s", " ".join(f"{n.replace('relu', '')} {v:.3f}" for n, v in held_out.items()), flush=True
+    )
 
 
 def save(

@@ -13,6 +13,8 @@ from impasto.encoders.vgg import VGG, Configuration, measure_mean_activations, n
 
 EXACT_LAYERS = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
 REDUCED_LAYERS = ("relu3_4", "relu4_1", "relu4_2", "relu4_4", "relu5_1")
+STEPPING_STONES = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu4_3")
+"""Of the reduced teacher, too: what its deep layers are made of, though nobody asks `lite` for it."""
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 

@@ -25,8 +25,8 @@ from impasto.usage import explain
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from impasto import session
     from impasto.jobs import Job
+    from impasto.output import Output
 
 RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
 """What torch reads when it is first imported: large pages for large tensors. What the user has set stays."""
@@ -59,9 +59,9 @@ STRIP_OPTIONS = (
 
 FLAT = Parameter(name="*")
 """Fields of a dataclass are options, without a prefix."""
-Output = Annotated[OutputOptions | None, FLAT]
-Machine = Annotated[MachineOptions | None, FLAT]
-Talk = Annotated[TalkOptions | None, FLAT]
+OutputFlags = Annotated[OutputOptions | None, FLAT]
+MachineFlags = Annotated[MachineOptions | None, FLAT]
+TalkFlags = Annotated[TalkOptions | None, FLAT]
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _command(
     kind = inspect.Parameter
     parameters = [*positional, *extra]
     parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
-    shared = {"output": Output, "machine": Machine, "talk": Talk}
+    shared = {"output": OutputFlags, "machine": MachineFlags, "talk": TalkFlags}
     parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -244,9 +244,9 @@ def _add_record_commands(app: App, console: Console) -> None:
         /,
         *,
         set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-        output: Output = None,
-        machine: Machine = None,
-        talk: Talk = None,
+        output: OutputFlags = None,
+        machine: MachineFlags = None,
+        talk: TalkFlags = None,
     ) -> None:
         """Make a result again from the record inside it, with changes if you like.
 
@@ -270,7 +270,7 @@ def _add_record_commands(app: App, console: Console) -> None:
         checkpoint: Path,
         /,
         *,
-        talk: Talk = None,
+        talk: TalkFlags = None,
     ) -> None:
         """Go on with work that was stopped, from its checkpoint.
 
@@ -279,16 +279,18 @@ def _add_record_commands(app: App, console: Console) -> None:
         checkpoint
             The file that Ctrl-C or a crash left behind, ending in .checkpoint.safetensors.
         """
-        from impasto import jobs, session
+        from impasto import jobs
+        from impasto.output import Output
+        from impasto.session import perform
 
         running, saved = jobs.resume(checkpoint, console.download)
-        output = session.Output.from_json(saved, checkpoint).settled(running.job.paths.values())
-        session.perform(running, output, console)
+        output = Output.from_json(saved, checkpoint).settled(running.job.paths.values())
+        perform(running, output, console)
 
 
 def _add_info_command(app: App, console: Console) -> None:
     @app.command
-    def info(*, talk: Talk = None) -> None:
+    def info(*, talk: TalkFlags = None) -> None:
         """Versions, devices, memory, and the encoders with the places of their weights."""
         from impasto.info import facts
 
@@ -307,37 +309,41 @@ def _job(method: Method, call: Call) -> Job:
 
 
 def _perform(job: Job, options: OutputOptions, console: Console, default: Path | None = None) -> None:
-    from impasto import session
+    from impasto.output import default_path
+    from impasto.session import perform
 
     job.require_inputs()
-    path = default or session.default_path(job.paths[role] for role in job.inputs)
-    session.perform(job.begin(console.download), _output(options, path).settled(job.paths.values()), console)
+    path = default or default_path(job.paths[role] for role in job.inputs)
+    perform(job.begin(console.download), _output(options, path).settled(job.paths.values()), console)
 
 
-def _output(options: OutputOptions, default: Path) -> session.Output:
-    from impasto import session
+def _output(options: OutputOptions, default: Path) -> Output:
+    from impasto.output import Output
 
     given = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "output"}
-    return session.Output(options.output or default, **given)
+    return Output(options.output or default, **given)
 
 
 def _run_grid(console: Console, call: Call, styles: Sequence[Path]) -> None:
-    from impasto import batches, session
+    from impasto import batches
+    from impasto.series import perform_all
 
     parts = batches.grid(call.paths, styles, call.settings, **call.where)
     sheet = _output(call.output, call.paths[0].with_name("grid.jpg"))
-    session.perform_all(parts, sheet, len(styles), console)
+    perform_all(parts, sheet, len(styles), console)
 
 
 def _run_strip(console: Console, call: Call, pictures: int) -> None:
-    from impasto import batches, session
+    from impasto import batches
+    from impasto.output import default_path
+    from impasto.series import perform_all
 
     content, *styles = call.paths
     parts = batches.strip(content, styles, pictures, call.settings, **call.where)
-    name = session.default_path(call.paths)
+    name = default_path(call.paths)
     sheet = _output(call.output, name.with_name(f"{name.stem}.strip.jpg"))
     named = [replace(part, name=f"{name.stem}-{part.name}") for part in parts]
-    session.perform_all(named, sheet, pictures, console)
+    perform_all(named, sheet, pictures, console)
 
 
 def _show_regions(method: Method, console: Console, call: Call) -> None:
