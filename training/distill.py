@@ -53,8 +53,9 @@ READOUTS = tuple(LAYERS)[2:]  # the two largest layers are near enough to the te
 # By what a painted picture lacks beside the teachers': nearly all of its style error is relu3_1's, and what is left
 # unexplained of relu4_2 adds to its content error.
 COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys(STONES, 5.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
-COUNT |= {"relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
+COUNT |= {"relu3_4": 10.0, "relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
 COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
+WIDTHS = (32, 72, (128, 72, 72, 72), 128, 128)
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
@@ -134,8 +135,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders, searched deeply")
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--widths", type=int, nargs=5, default=(24, 48, 96, 128, 128))
-    parser.add_argument("--grow-from", type=Path, help="run of a narrower student to begin with")
+    parser.add_argument("--widths", type=widths, nargs=5, default=WIDTHS, help="of blocks, or a,b,… in a block")
+    parser.add_argument("--grow-from", type=Path, help="run of a student of other widths to begin with")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
     parser.add_argument("--batch", type=int, default=8)
@@ -147,6 +148,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda …; on a GPU, larger batches and --echo 1")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+def widths(text: str) -> int | tuple[int, ...]:
+    """`128`, or those of each convolution: `128,72,72,72`."""
+    found = tuple(map(int, text.split(",")))
+    return found if len(found) > 1 else found[0]
 
 
 class Teachers:
@@ -196,7 +203,7 @@ def sparse(layer: str, features: Tensor) -> Tensor:
     return features[:, :, step // 2 :: step, step // 2 :: step]
 
 
-def student_configuration(widths: Sequence[int]) -> Configuration:
+def student_configuration(widths: Sequence[int | tuple[int, ...]]) -> Configuration:
     return Configuration("lite", tuple(widths), (2, 2, 4, 4, 1), padding="replicate")
 
 
@@ -236,7 +243,7 @@ class TrainableVGG(VGG):
 class Student(nn.Module):
     """The trunk and its rectified heads."""
 
-    def __init__(self, widths: tuple[int, ...], targets: dict[str, int]) -> None:
+    def __init__(self, widths: Sequence[int | tuple[int, ...]], targets: dict[str, int]) -> None:
         super().__init__()
         self.trunk = TrainableVGG(student_configuration(widths))
         self.heads = nn.ModuleDict(
@@ -388,14 +395,15 @@ def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]]) -> V
 
 
 @torch.no_grad()
-def grow(student: Student, narrower: dict[str, Tensor]) -> None:
-    """Copy a narrower student; what reads new channels starts at zero, so that the function stays the same."""
+def grow(student: Student, other: dict[str, Tensor]) -> None:
+    """Copy a student of other widths; what reads new channels starts at zero: only narrower layers lose something."""
     for name, value in student.state_dict().items():
-        if (old := narrower.get(name)) is None:
+        if (old := other.get(name)) is None:
             continue  # a head that it did not have
         if value.ndim == 4:
             value[:, old.shape[1] :] = 0
-        value[tuple(slice(n) for n in old.shape)] = old
+        shared = tuple(slice(min(sides)) for sides in zip(old.shape, value.shape, strict=True))
+        value[shared] = old[shared]
 
 
 @torch.no_grad()

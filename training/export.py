@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill import Student, encoder_of, load, plain_crops, read_pictures
+from distill import Student, encoder_of, load, plain_crops, read_pictures, student_configuration
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, measure_mean_activations, normalise_activations
 
@@ -35,7 +35,11 @@ def trained_encoder(run: Path) -> VGG:
     """The averaged student, at the widths that its weights have, with readouts in place of its heads."""
     saved = load(run, "cpu")
     weights, moments = saved["average"], saved["moments"]
-    widths = tuple(len(weights[f"trunk.convolutions.conv{block}_1.bias"]) for block in range(1, 6))
+    layers = student_configuration((1,) * 5).layers
+    channels = [
+        (layer[4], len(weights[f"trunk.convolutions.{layer.replace('relu', 'conv')}.bias"])) for layer in layers
+    ]
+    widths = [tuple(n for block, n in channels if block == one) for one in "12345"]
     student = Student(widths, {layer: mean.shape[1] for layer, (mean, _) in moments.items()})
     student.load_state_dict(weights)
     return encoder_of(student.eval(), moments)

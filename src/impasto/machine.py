@@ -102,6 +102,9 @@ _NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
     """Estimated bytes per pixel of what is looked at in one piece (forward and backward, float32)."""
+    layers = tuple(layers)
+    if not layers:
+        return 0.0
     last = encoder.layers.index(encoder.deepest(layers))
     readouts = encoder.configuration.readouts
     activations = 0.0
@@ -148,8 +151,9 @@ def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budg
     per_pixel = bytes_per_pixel(encoder, layers)
     if per_pixel * height * width <= left:
         return None
-    unit = max(encoder.geometry[layer].stride for layer in layers)
-    core = int((max(0.0, left) / (TILES_SHARE * per_pixel)) ** 0.5 - 2 * halo_of(encoder, layers)) // unit * unit
+    unit = max((encoder.geometry[layer].stride for layer in layers), default=1)
+    side = (max(0.0, left) / (TILES_SHARE * per_pixel)) ** 0.5 if layers else 0
+    core = int(side - 2 * halo_of(encoder, layers)) // unit * unit
     if core < SMALLEST_CORE:
         raise OutOfMemoryError(_too_large(encoder, layers, height, width, budget, "needs at least"))
     return core

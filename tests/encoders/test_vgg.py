@@ -84,6 +84,14 @@ def test_every_layer_has_its_channels_and_its_stride() -> None:
         assert features.min() >= 0
 
 
+def test_convolutions_of_a_block_may_differ_in_width() -> None:
+    encoder = VGG(Configuration("uneven", (4, (6, 3)), (2, 2)))
+    assert [encoder.channels(layer) for layer in encoder.layers] == [4, 4, 6, 3]
+    features = encoder(torch.rand(1, 3, 8, 8), ["relu2_1", "relu2_2"])
+    assert [tuple(f.shape[1:]) for f in features.values()] == [(6, 4, 4), (3, 4, 4)]
+    assert Configuration.from_json(encoder.configuration.to_json()) == encoder.configuration
+
+
 def test_only_the_layers_asked_for_come_back() -> None:
     assert list(trunk()(picture(), ["relu3_1", "relu1_2"])) == ["relu1_2", "relu3_1"]
     assert trunk()(picture(), []) == {}

@@ -181,6 +181,9 @@ def test_a_file_without_the_header_says_which(tmp_path: Path) -> None:
         {"widths": [4]},
         {"widths": [4.0, 6.0]},
         {"widths": []},
+        {"widths": [4, []]},
+        {"widths": [4, [6, -6]]},
+        {"widths": [[4], 6]},
         {"convolutions": [2, 2, 2]},
         {"std": [0, 1, 1]},
         {"mean": [0, 1]},
@@ -198,7 +201,8 @@ def test_a_file_without_the_header_says_which(tmp_path: Path) -> None:
 )
 def test_an_impossible_configuration_is_named(tmp_path: Path, change: dict[str, object]) -> None:
     header = json.dumps(json.loads(TINY.to_json()) | change)
-    field = "convolutions" if change == {"widths": [4]} else next(iter(change))
+    too_few = change in ({"widths": [4]}, {"widths": [[4], 6]})
+    field = "convolutions" if too_few else next(iter(change))
     with pytest.raises(WeightsError, match=rf"has an impossible {field} \("):
         load_encoder(write(tmp_path / "x.safetensors", header))
 

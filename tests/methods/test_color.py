@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.errors import UsageError
+from impasto.errors import OutOfMemoryError, UsageError
 from impasto.machine import Machine
+from impasto.memory import used_memory
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.color import Space, luminance, to_space
@@ -95,6 +97,15 @@ def test_only_the_colours_of_the_style(work: Begin, method: Matching) -> None:
     assert begun.synthesis.history == []
     assert begun.synthesis.finished
     assert color_distance(recoloured, REDDISH.pixels) < 0.35 * color_distance(GREENISH.pixels, REDDISH.pixels)
+
+
+def test_colours_alone_ask_nothing_of_the_encoder(work: Begin) -> None:
+    settings = TransferSettings.of(color_only=True, size="full")
+    narrow, wide = Picture(torch.rand(1, 3, 2, 40)), Picture(torch.zeros(1, 3, 2000, 3000))
+    assert transfer(narrow, [REDDISH], settings, CPU).synthesis.run().shape == (1, 3, 2, 40)
+    little = replace(CPU, memory=round((used_memory(CPU.device) + 10**7) / 0.95))
+    with pytest.raises(OutOfMemoryError, match=r"size 3000 needs at least .* MB, .* are free: use --size"):
+        transfer(wide, [REDDISH], settings, little)
 
 
 def test_half_of_the_colours(work: Begin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import get_args
@@ -129,8 +129,8 @@ def _first_fault(c: Configuration) -> str | None:
     """The first field that no trunk can have; the header comes from a file, so the types prove nothing."""
     sound = {
         "name": isinstance(c.name, str),
-        "widths": _counts(c.widths),
-        "convolutions": _counts(c.convolutions) and len(c.convolutions) == len(c.widths),
+        "widths": isinstance(c.widths, tuple) and bool(c.widths) and all(map(_width, c.widths)),
+        "convolutions": _counts(c.convolutions) and _matches(c.convolutions, c.widths),
         "mean": _three_numbers(c.mean),
         "std": _three_numbers(c.std) and all(c.std),
         "channel_order": c.channel_order in ("RGB", "BGR"),
@@ -143,6 +143,16 @@ def _first_fault(c: Configuration) -> str | None:
 
 def _counts(values: object) -> bool:
     return isinstance(values, tuple) and bool(values) and all(type(v) is int and 0 < v <= 1 << 16 for v in values)
+
+
+def _width(value: object) -> bool:
+    return _counts(value) or _counts((value,))
+
+
+def _matches(convolutions: Sequence[int], widths: Sequence[int | tuple[int, ...]]) -> bool:
+    return len(convolutions) == len(widths) and all(
+        not isinstance(width, tuple) or len(width) == count for count, width in zip(convolutions, widths, strict=True)
+    )
 
 
 def _widths_by_layer(c: Configuration) -> bool:

@@ -31,14 +31,14 @@ VGG19_CONVOLUTIONS = (2, 2, 4, 4, 4)
 class Configuration:
     """What distinguishes one trunk from another.
 
-    `widths` are channels per block, `convolutions` convolutions per block. Pictures (RGB, 0..1) are
-    put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
+    `widths` are channels per block (or of each of its convolutions), `convolutions` convolutions per block. Pictures
+    (RGB, 0..1) are put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
     `readouts` are layers that are read through a rectified 1x1 convolution of their own, and its channels: with it a
     distilled trunk predicts its teacher's features, of which there are more than its own.
     """
 
     name: str
-    widths: tuple[int, ...]
+    widths: tuple[int | tuple[int, ...], ...]
     convolutions: tuple[int, ...] = VGG19_CONVOLUTIONS
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -56,7 +56,7 @@ class Configuration:
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
-        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        settings: dict[str, Any] = {name: _as_tuples(value) for name, value in fields.items()}
         return cls(**settings)
 
     @property
@@ -65,6 +65,10 @@ class Configuration:
         return tuple(
             f"relu{block}_{i}" for block, count in enumerate(self.convolutions, 1) for i in range(1, count + 1)
         )
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,9 @@ def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
     for block, (width, count) in enumerate(zip(configuration.widths, configuration.convolutions, strict=True), 1):
         if block > 1:  # a 2x2 pooling sees one more position, then positions lie twice as far apart
             receptive, stride = receptive + stride, stride * 2
-        for i in range(1, count + 1):
+        for i, channels in enumerate((width,) * count if isinstance(width, int) else width, 1):
             receptive += 2 * stride
-            geometry[f"relu{block}_{i}"] = LayerGeometry(width, stride, receptive, i == count)
+            geometry[f"relu{block}_{i}"] = LayerGeometry(channels, stride, receptive, i == count)
     return geometry
 
 
@@ -172,7 +176,7 @@ class VGG(nn.Module):
 
     def smallest_side(self, layers: Iterable[str]) -> int:
         """The smallest picture side, in pixels, at which every given layer has at least 2 positions."""
-        return max(2 * self.geometry[layer].stride for layer in layers)
+        return max((2 * self.geometry[layer].stride for layer in layers), default=1)
 
     def sizes(self, height: int, width: int) -> dict[str, tuple[int, int]]:
         """Height and width of every layer's features for a picture of this size (with any padding but `none`)."""

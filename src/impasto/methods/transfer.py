@@ -118,8 +118,8 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
 
     @property
     def layers(self) -> set[str]:
-        """All the layers that are read."""
-        return {*self.content_layers, *self.style_layer_weights}
+        """All the layers that are read: none where colours are all that is taken."""
+        return set() if self.color_only else {*self.content_layers, *self.style_layer_weights}
 
 
 def transfer(
