@@ -68,3 +68,8 @@ def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
     assert places.sizes == (8, 12)
     assert len(places.members) == 1
     assert sorted(places.rows.tolist()) == [*range(20)]
+
+
+def test_what_weighs_next_to_nothing_is_left_out() -> None:
+    edge = torch.tensor([1, 0.5, 0.002, 0.0005, 0]).expand(1, 1, 4, 5)
+    assert Places.of([edge], torch.float32).sizes == (12,)

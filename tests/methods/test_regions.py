@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.errors import UsageError
 from impasto.machine import Machine
 from impasto.methods import numbered
-from impasto.methods.regions import Region, at_scale, understood
+from impasto.methods.regions import Region, at_scale, coverage, understood
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -232,6 +232,14 @@ def test_the_rest_may_have_the_last_style() -> None:
     scaled = at_scale(regions, TransferSettings.of(masks="left.png,b.png", rest="last"), 64, 96)
     assert [one.name for one in scaled] == ["left", "b"]
     assert float(scaled[1].mask[..., 60:].min()) == 1
+
+
+def test_coverage_is_more_than_the_picture_only_where_edges_are_soft() -> None:
+    regions = meant(2, masks=[left_half(), left_half()], inverted=1)
+    hard, soft = (TransferSettings.of(masks="left.png,not:left.png", feather=share) for share in (0, 0.05))
+    assert coverage(regions, hard) == pytest.approx(1)
+    assert coverage(regions[:1], hard) == pytest.approx(0.5)
+    assert 1.1 < coverage(regions, soft) < 1.6
 
 
 # What happens

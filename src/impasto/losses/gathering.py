@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from impasto.losses.moments import MomentSums, as_rows
 
+LEAST_WEIGHT = 1e-3
+"""Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -34,9 +37,9 @@ class Places:
 
     @classmethod
     def of(cls, regions: Sequence[Tensor], dtype: torch.dtype) -> Places:
-        """Of weights of positions `(1, 1, H, W)`, one for each region; what weighs nothing is left out."""
+        """Of weights of positions `(1, 1, H, W)`, one for each region; what weighs next to nothing is left out."""
         weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
-        counted = weights > 0
+        counted = weights >= LEAST_WEIGHT
         total = int(counted.sum())
         numbers = counted.flatten().cumsum(0).view_as(counted) - 1
         most = int(counted.sum(0).max()) if counted.numel() else 0

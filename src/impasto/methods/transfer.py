@@ -36,7 +36,7 @@ from impasto.methods import color
 from impasto.methods.color import ColorSettings
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.reading import Reader
-from impasto.methods.regions import Region, RegionSettings, at_scale, understood
+from impasto.methods.regions import Region, RegionSettings, at_scale, coverage, understood
 from impasto.methods.settings import Layers, Strength, setting
 from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
@@ -153,7 +153,8 @@ def transfer(
     )
     if settings.color_only:
         schedule = (Scale(height, width, steps=0),)
-    memory = budget(machine, BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions))
+    held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions)
+    memory = budget(machine, held, _bytes_of_losses(settings, encoder, regions))
     reader = Reader(encoder, machine, memory, reserved=memory.beside_reading * height * width)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
@@ -172,6 +173,19 @@ def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequenc
     weights = sum(4 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
     kept = 40 * (settings.photoreal == "full") + 16 * any(not region.styles for region in regions)
     return features + kept + (4 + weights) * len(regions)
+
+
+def _bytes_of_losses(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
+    """Per pixel of what is looked at in one piece: features are gathered region by region, and weighted on soft edges.
+
+    Measured, 1600 px: three regions 310 bytes, with soft edges 510.
+    """
+    if not regions:
+        return 0.0
+    share = coverage(regions, settings)
+    layers = settings.style_layer_weights
+    features = sum(4 * encoder.channels(layer) / encoder.geometry[layer].stride ** 2 for layer in layers)
+    return features * share * (1.25 if share > 1 else 1.0)
 
 
 def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> Tensor:
