@@ -1,18 +1,25 @@
-"""The guide's programs run as they are written."""
+"""The guide's programs run, and its commands are understood, as they are written."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import impasto.methods as methods
 from impasto.records import read_record
-from studio import Command
+from studio import FAST, Command, paint
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+STRANGERS = ("photo.jpg", "painting.jpg", "day.jpg", "dusk.jpg", "new-style.png", "holiday/a.jpg", "paintings/b.jpg")
+MAPS = ("day-map.png", "dusk-map.png")
+"""What the guide's commands name and `examples/` does not have."""
 
 
 def programs() -> list[str]:
@@ -44,3 +51,51 @@ def test_a_method_of_one_s_own(
     shown = impasto("reconstruct", "harbour.jpg", *words)
     assert (shown.code, shown.out) == (0, "harbour.png\n")
     assert read_record(studio / "harbour.png").settings["layers"] == {"relu2_1": 1}
+
+
+def commands() -> list[str]:
+    """All that readers are told to type, but for work that was stopped and methods of their own."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    blocks = "\n".join(block for text in texts for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    inline = [line for text in texts for line in re.findall(r"`(impasto [^`]+)`", text)]
+    lines = [*blocks.replace("\\\n", " ").splitlines(), *inline]
+    found = {" ".join(shlex.split(line, comments=True)) for line in lines if line.startswith("impasto ")}
+    return sorted(one for one in found if not one.startswith(("impasto resume", "impasto reconstruct")))
+
+
+def test_commands_are_found() -> None:
+    assert len(commands()) > 40
+    assert "impasto transfer lighthouse.jpg starry-night.jpg --preset bold" in commands()
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    """A folder with all the pictures that the guide speaks of."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for example in (ROOT / "examples").iterdir():
+        shutil.copy(example, folder)
+    shutil.copy(tiny_encoder, folder)
+    for number, name in enumerate(STRANGERS):
+        (folder / name).parent.mkdir(exist_ok=True)
+        paint(folder / name, 96, 64, seed=number)
+    for name in MAPS:
+        shutil.copy(folder / "lighthouse-map.png", folder / name)
+    for name in ("day.jpg", "dusk.jpg"):
+        shutil.copy(folder / "lighthouse.jpg", folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_guide_is_understood(
+    impasto: Command, shelf: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(shelf)
+    if not Path("lighthouse-starry-night.png").exists():
+        assert impasto("transfer", "lighthouse.jpg", "starry-night.jpg", *FAST).code == 0
+    begun: list[Any] = []
+    monkeypatch.setattr("impasto.session.perform", lambda running, *_: begun.append(running))
+    monkeypatch.setattr("impasto.series.perform_all", lambda parts, *_: begun.extend(p.job.begin() for p in parts))
+    words = [path for word in shlex.split(line)[1:] for path in (sorted(map(str, Path().glob(word))) or [word])]
+    shown = impasto(*words)
+    assert shown.code == 0, shown.err
+    assert begun or words[0] in ("info", "regions") or "--help" in words
