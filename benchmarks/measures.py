@@ -44,6 +44,32 @@ def edges_kept(pixels: Tensor, content: Tensor) -> float:
     return float((cosines * strength)[strong].sum() / strength[strong].sum())
 
 
+def repetition(pixels: Tensor, side: int = 64, patches: int = 24) -> list[float]:
+    """How much squares of a picture `(1, 3, H, W)` come again elsewhere in it: 1 is a copy, for each of some at random.
+
+    The largest normalised cross-correlation of the luminance, away from the square itself.
+    """
+    luminance = pixels.mean(1)[0].double()
+    height, width = luminance.shape
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    spectrum, energy = torch.fft.rfft2(luminance), torch.fft.rfft2(luminance.square())
+    window = torch.zeros_like(luminance)
+    window[:side, :side] = 1 / side**2
+    over = torch.fft.rfft2(window).conj()
+    means = torch.fft.irfft2(spectrum * over, s=(height, width))
+    deviations = (torch.fft.irfft2(energy * over, s=(height, width)) - means.square()).clamp(min=1e-8).sqrt()
+    for _ in range(patches):
+        top, left = (int(torch.randint(n - side, (1,), generator=draw)) for n in (height, width))
+        square = luminance[top : top + side, left : left + side]
+        kernel = torch.zeros_like(luminance)
+        kernel[:side, :side] = (square - square.mean()) / square.std(correction=0) / side**2
+        match = torch.fft.irfft2(spectrum * torch.fft.rfft2(kernel).conj(), s=(height, width)) / deviations
+        match[max(0, top - side // 2) : top + side // 2, max(0, left - side // 2) : left + side // 2] = 0
+        found.append(float(match[: height - side, : width - side].max()))
+    return found
+
+
 def _gradients(luminance: Tensor) -> Tensor:
     """Horizontal and vertical derivatives `(1, 2, H, W)` by Sobel's kernels."""
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])

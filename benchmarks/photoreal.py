@@ -46,7 +46,7 @@ def main() -> None:
         cells += [(f"{number}: content", Image.open(path)), ("style", Image.open(style))]
         for name, settings in VARIANTS.items():
             result = painted(path, style, {"size": options.size, **settings})
-            result.save(options.pictures / f"{number}{name.replace('--', '-').replace(' ', '-')}.png", force=True)
+            result.save(options.pictures / f"{number}{name.replace('--', '-').replace(' ', '-')}.png")
             content = resize(impasto.read_picture(path).pixels, *result.tensor.shape[-2:])
             rows.append(
                 {"triple": number, "option": name, "edges": edges_kept(result.tensor, content)}
