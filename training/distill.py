@@ -3,14 +3,15 @@
     python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
 
 Random initialisation, fixed seed. Every target channel is in units of its standard deviation, so the loss of a layer
-is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Half of the
+is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Most of the
 weight goes to channels in proportion to their share of a Gram matrix: a few rarely active ones carry most of it, and
-uniform weights leave just those unlearned. The Gram matrices themselves are compared, too: a prediction that is right
-on average of what cannot be known is too weak, and painted pictures would be as weak.
+uniform weights leave just those unlearned. Layers between those that are wanted are targets, too. The Gram matrices
+themselves are compared: a prediction that is right on average of what cannot be known is too weak, and painted
+pictures would be as weak.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
 that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
-features (`painted.py`). A checkpoint every few minutes; starting again with the same --out goes on
-from it, and a changed --steps moves the end.
+features, or by the reduced teacher's (`painted.py`). A checkpoint every few minutes; starting again with the same
+--out goes on from it, and a changed --steps moves the end.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ READOUTS = tuple(LAYERS)[2:]  # the two largest layers are near enough to the te
 COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys(STONES, 5.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
 COUNT |= {"relu3_4": 10.0, "relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
 COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
-WIDTHS = (32, 72, (128, 72, 72, 72), 128, 128)
+WIDTHS = (24, 64, 104, 128, 128)
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 RIM = {1: 4, 2: 4, 3: 3, 4: 2, 5: 1}
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
@@ -186,7 +187,7 @@ class Teachers:
             self.gains[layer] = self.moments[layer][1] / unit_of(mean)
             alive = mean > 1e-3 * mean.max()
             energy = torch.where(alive, 1 + (std / mean.clamp(min=1e-12)).square(), 0.0)  # of mean-1 activations
-            self.importance[layer] = 0.5 + 0.5 * energy / energy.mean()
+            self.importance[layer] = 0.2 + 0.8 * energy / energy.mean()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> dict[str, Tensor]:

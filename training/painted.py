@@ -1,7 +1,8 @@
-"""Crops that an optimiser painted by the student's own features.
+"""Crops that an optimiser painted by the student's own features, or by a teacher's.
 
 An optimiser goes where the student's features mislead it, and no photograph is there: without such crops the student
-is right about photographs and paintings, and systematically wrong about the pictures made with it.
+is right about photographs and paintings, and systematically wrong about the pictures made with it. Those painted by a
+teacher show what the teacher overlooks, which the student should overlook as well.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ class Painted:
     def sample(self, count: int) -> Tensor:
         return torch.stack(random.sample(self.crops, count))
 
-    def paint(self, student: VGG, contents: Tensor, styles: Tensor) -> None:
+    def paint(self, encoder: VGG, contents: Tensor, styles: Tensor) -> None:
         """Transfers of styles `(B, 3, S, S)` to contents, begun with the contents or with crops from before."""
         started = contents.clone()
         for i in range(len(started)):
             if self.crops and random.random() < 0.5:
                 started[i] = random.choice(self.crops)
-        painted = paint(student, contents, styles, started)
+        painted = paint(encoder, contents, styles, started)
         self.crops = [*self.crops, *painted][-self.capacity :]
 
 
-def paint(student: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list[Tensor]:
+def paint(encoder: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list[Tensor]:
     """Iterates on the way, of each picture, and their averages."""
     layout = {"memory_format": torch.channels_last}
     with torch.no_grad():
-        target, wanted = (student(x.contiguous(**layout), LAYERS) for x in (contents, styles))
+        target, wanted = (encoder(x.contiguous(**layout), LAYERS) for x in (contents, styles))
         means = {name: f.mean((0, 2, 3), keepdim=True).clamp(min=1e-6) for name, f in wanted.items()}
-        gains = {name: 1.0 if name in student.readouts else 1 / mean for name, mean in means.items()}
+        gains = {name: 1.0 if name in encoder.readouts else 1 / mean for name, mean in means.items()}
         grams = {name: gram(wanted[name] * gains[name]) for name in STYLE_LAYERS}
     strength = torch.tensor([10 ** random.uniform(0, 1.7) for _ in start], device=start.device)
     smoothness = Smoothness()
@@ -57,7 +58,7 @@ def paint(student: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list
 
     def evaluate() -> Tensor:
         optimiser.picture.grad = None
-        features = student(optimiser.picture, LAYERS)
+        features = encoder(optimiser.picture, LAYERS)
         content = relative(features[CONTENT_LAYER], target[CONTENT_LAYER])
         style = sum(relative(gram(features[n] * gains[n]), grams[n]) for n in STYLE_LAYERS) / len(STYLE_LAYERS)
         loss = (content + strength * style).sum() + len(start) * smoothness({}, optimiser.picture)
