@@ -14,7 +14,7 @@ from pathlib import Path
 
 import impasto
 from impasto.pictures.resize import resize
-from measures import color_distance
+from measures import chroma_distance, color_distance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 from make_pictures import COLOURS, EXAMPLES, SIZE, caption
@@ -35,6 +35,8 @@ def main() -> None:
             rows.append(
                 {"pair": f"{name} × {painting}", "option": caption(settings), "between": round(before, 2)}
                 | {"to_content": round(to_content, 2), "to_style": round(to_style, 2)}
+                | {"chroma_to_content": round(chroma_distance(result.tensor, small), 2)}
+                | {"chroma_between": round(chroma_distance(small, style), 2)}
             )
             print(rows[-1], flush=True)
     options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -42,15 +44,16 @@ def main() -> None:
 
 
 def table(rows: list[dict[str, str | float]]) -> str:
-    """A row for each option: distance to the content, and to the style, in each of the pairs."""
-    pairs = list(dict.fromkeys(row["pair"] for row in rows))
-    lines = ["| colour distance to content / style | " + " | ".join(str(pair) for pair in pairs) + " |"]
-    lines.append("|---" * (len(pairs) + 1) + "|")
-    between = {row["pair"]: row["between"] for row in rows}
-    lines.append("| content and style, before | " + " | ".join(f"{between[pair]}" for pair in pairs) + " |")
-    for option in dict.fromkeys(row["option"] for row in rows):
-        cells = {row["pair"]: f"{row['to_content']} / {row['to_style']}" for row in rows if row["option"] == option}
-        lines.append(f"| `{option}` | " + " | ".join(cells[pair] for pair in pairs) + " |")
+    """A row for each option: distance to the content, in chroma alone, and to the style, in each of the pairs."""
+    cells: dict[str, dict[str, str]] = {"content and style, before": {}}
+    for row in rows:
+        pair = str(row["pair"])
+        cells["content and style, before"][pair] = f"{row['between']} ({row['chroma_between']})"
+        found = f"{row['to_content']} ({row['chroma_to_content']}) / {row['to_style']}"
+        cells.setdefault(f"`{row['option']}`", {})[pair] = found
+    pairs = dict.fromkeys(str(row["pair"]) for row in rows)
+    lines = [f"| distance to content (in chroma) / to style | {' | '.join(pairs)} |", "|---" * (len(pairs) + 1) + "|"]
+    lines += [f"| {option} | {' | '.join(found[pair] for pair in pairs)} |" for option, found in cells.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -32,6 +32,11 @@ def color_distance(a: Tensor, b: Tensor) -> float:
     return 100 * sliced_wasserstein(to_space(a, "oklab"), to_space(b, "oklab"))
 
 
+def chroma_distance(a: Tensor, b: Tensor) -> float:
+    """The same without lightness."""
+    return 100 * sliced_wasserstein(to_space(a, "oklab")[:, 1:], to_space(b, "oklab")[:, 1:])
+
+
 def edges_kept(pixels: Tensor, content: Tensor) -> float:
     """How well the strongest tenth of the content's edges keep their directions: 1 all of them, 0.64 by chance.
 
