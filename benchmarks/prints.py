@@ -51,7 +51,7 @@ def printed(options: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     photo = options.work / f"photo-{megapixels:g}.jpg"
     if not photo.exists():
         enlarge(options.photo, megapixels, photo)
-    name = f"print-{megapixels:g}-{options.steps or 'default'}"
+    name = f"print-{megapixels:g}-{options.steps or 'default'}-{options.memory}"
     out, checkpoint = (options.work / f"{name}{suffix}" for suffix in (".png", ".checkpoint.safetensors"))
     command = [sys.executable, "-m", "impasto"]
     resumed = checkpoint.exists()

@@ -56,9 +56,11 @@ READOUTS = tuple(LAYERS)[2:]  # the two largest layers are near enough to the te
 COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys(STONES, 5.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
 COUNT |= {"relu3_4": 10.0, "relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
 COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
+BY_TEACHER = 0.4  # of the paintings to learn from
 WIDTHS = (24, 64, 104, 128, 128)
-# Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
+# Positions at the border, by block: the paddings of the teachers are others than the student's.
 RIM = {1: 4, 2: 4, 3: 3, 4: 2, 5: 1}
+# Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
 
@@ -99,10 +101,8 @@ def main() -> None:
         if options.paint and step % options.paint == 0 and len(buffer) >= 8:
             average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
             contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
-            painter = (
-                teach.reduced if random.random() < 0.4 else encoder_of(average, teach.moments).requires_grad_(False)
-            )
-            painted.paint(painter, contents, styles)
+            own = encoder_of(average, teach.moments).requires_grad_(False)
+            painted.paint(teach.reduced if random.random() < BY_TEACHER else own, contents, styles)
         if step % options.echo == 0 or len(buffer) < 8:
             crops = augmented_crops(pictures, options.batch, options.crop)
             if painted.crops:
@@ -199,9 +199,9 @@ def unit_of(mean: Tensor) -> Tensor:
     return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
 
 
-def sparse(layer: str, features: Tensor) -> Tensor:
-    """The positions at which a layer is compared: away from the border, where the teachers' paddings are others."""
-    layer = TARGETS[layer]
+def sparse(target: str, features: Tensor) -> Tensor:
+    """The positions at which a target is compared."""
+    layer = TARGETS[target]
     step, rim = SPARSE.get(layer, 1), RIM[int(layer[4])]
     inner = features[:, :, rim:-rim, rim:-rim]
     return inner[:, :, step // 2 :: step, step // 2 :: step]
@@ -427,9 +427,8 @@ def report(
     line["training"] = {name: round(value, 4) for name, value in running.items()}
     with (out / "log.jsonl").open("a") as log:
         log.write(json.dumps(line) + "\n")
-    print(
-        step, f"{seconds:.0f}s", " ".join(f"{n.replace('relu', '')} {v:.3f}" for n, v in held_out.items()), flush=True
-    )
+    shown = " ".join(f"{name.replace('relu', '')} {value:.3f}" for name, value in held_out.items())
+    print(step, f"{seconds:.0f}s", shown, flush=True)
 
 
 def save(

@@ -177,6 +177,7 @@ def test_a_file_without_the_header_says_which(tmp_path: Path) -> None:
     "change",
     [
         {"widths": "many"},
+        {"widths": 7},
         {"widths": [4, -6]},
         {"widths": [4]},
         {"widths": [4.0, 6.0]},

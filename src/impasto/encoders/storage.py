@@ -149,9 +149,11 @@ def _width(value: object) -> bool:
     return _counts(value) or _counts((value,))
 
 
-def _matches(convolutions: Sequence[int], widths: Sequence[int | tuple[int, ...]]) -> bool:
-    return len(convolutions) == len(widths) and all(
-        not isinstance(width, tuple) or len(width) == count for count, width in zip(convolutions, widths, strict=True)
+def _matches(convolutions: Sequence[int], widths: object) -> bool:
+    return (
+        isinstance(widths, tuple)
+        and len(convolutions) == len(widths)
+        and all(not isinstance(width, tuple) or len(width) == n for n, width in zip(convolutions, widths, strict=True))
     )
 
 
