@@ -364,6 +364,18 @@ def test_a_style_is_cut_by_its_own_map_alone(work: Callable[..., Work]) -> None:
     assert torch.allclose(first, second, atol=1e-6)
 
 
+def test_regions_are_counted_in_the_memory_of_the_work(work: Callable[..., Work]) -> None:
+    plain = work(soft(0), soft(1), pictures={})
+    masks = {"mask": left_half(), "mask2": left_half()}
+    hard, edged = (
+        work(soft(0), soft(1), soft(2), pictures=masks, masks="left.png,not:left.png", feather=share)
+        for share in (0, 0.05)
+    )
+    assert plain.budget.losses == 0
+    assert hard.budget.losses == pytest.approx(4 * (4 + 6 / 4))  # relu1_1 of 4 channels, relu2_1 of 6 at half the size
+    assert edged.budget.losses > 1.25 * hard.budget.losses
+
+
 def test_many_regions_are_one_pass_of_the_encoder(work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch) -> None:
     begun = work(
         soft(0), soft(1), pictures={"segmentation": stripes(GREEN, BLUE, RED)}, segmentation="map.png", size=96
