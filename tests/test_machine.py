@@ -163,16 +163,6 @@ def test_what_the_work_holds_leaves_less_for_tiles(lively_encoder: VGG, monkeypa
     assert advised_size(error.value) < 2300
 
 
-def test_what_losses_take_makes_tiles_smaller(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, 600_000_000)
-    plain, more = (budget(HERE, losses=losses) for losses in (0, bytes_per_pixel(lively_encoder, LAYERS)))
-    sides = [core_side(lively_encoder, LAYERS, 2000, 2000, one) for one in (plain, more)]
-    outer = [(side or 0) + 2 * halo_of(lively_encoder, LAYERS) for side in sides]
-    assert outer[0] ** 2 == pytest.approx(2 * outer[1] ** 2, rel=0.1)
-    small = [estimated_memory(lively_encoder, LAYERS, 100, 100, one) for one in (plain, more)]
-    assert small[1] - small[0] == pytest.approx(10_000 * bytes_per_pixel(lively_encoder, LAYERS), rel=1e-6)
-
-
 def test_too_small_a_budget_is_named(lively_encoder: VGG) -> None:
     poor = Machine(CPU, bfloat16=False, memory=1_000_000)
     with pytest.raises(OutOfMemoryError, match=r"or allow more with --memory$"):

@@ -119,14 +119,12 @@ class Budget:
     """Memory for a piece of work, settled once before it begins: what the work itself takes must not count as gone.
 
     `amount` in bytes; `remedy` says what would give more. `held` is what the work keeps at hand, in bytes per pixel of
-    the result, beside what of it is looked at in one piece; `losses` is what losses take, per pixel of such a piece,
-    beside what the encoder takes.
+    the result, beside what of it is looked at in one piece.
     """
 
     amount: int
     remedy: str
     held: float = BYTES_OF_A_PICTURE
-    losses: float = 0.0
 
     @property
     def beside_reading(self) -> float:
@@ -134,14 +132,14 @@ class Budget:
         return max(0.0, self.held - 24)
 
 
-def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE, losses: float = 0.0) -> Budget:
+def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
     """What may be taken from now on: of what is free, and of what the machine may use."""
     amount, remedy = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device)), "close other programs"
     if machine.memory is not None:
         own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used_memory(machine.device))
         if own <= amount:
             amount, remedy = own, "allow more with --memory"
-    return Budget(amount, remedy, held, losses)
+    return Budget(amount, remedy, held)
 
 
 def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int | None:
@@ -151,7 +149,7 @@ def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budg
     """
     layers = tuple(layers)
     left = budget.amount - budget.held * height * width
-    per_pixel = bytes_per_pixel(encoder, layers) + budget.losses
+    per_pixel = bytes_per_pixel(encoder, layers)
     if per_pixel * height * width <= left:
         return None
     unit = max((encoder.geometry[layer].stride for layer in layers), default=1)
@@ -166,14 +164,14 @@ def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: in
     """Estimated bytes that a picture of this size will take; raises `OutOfMemoryError` if there are fewer."""
     layers = tuple(layers)
     core = core_side(encoder, layers, height, width, budget)
-    piece = _bytes_of_tile(encoder, layers, height, width, core or max(height, width), budget)
+    piece = _bytes_of_tile(encoder, layers, height, width, core or max(height, width))
     return round(budget.held * height * width + piece)
 
 
-def _bytes_of_tile(encoder: VGG, layers: tuple[str, ...], height: int, width: int, core: int, budget: Budget) -> float:
+def _bytes_of_tile(encoder: VGG, layers: tuple[str, ...], height: int, width: int, core: int) -> float:
     """What a tile with a core of this side takes; or the whole picture, where that is less."""
-    per_pixel = bytes_per_pixel(encoder, layers) + budget.losses
-    return per_pixel * min(height * width, TILES_SHARE * (core + 2 * halo_of(encoder, layers)) ** 2)
+    pixels = min(height * width, TILES_SHARE * (core + 2 * halo_of(encoder, layers)) ** 2)
+    return bytes_per_pixel(encoder, layers) * pixels
 
 
 @contextmanager
@@ -200,7 +198,7 @@ _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memor
 def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, budget: Budget, verb: str) -> str:
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
-    tile = _bytes_of_tile(encoder, layers, height, width, SMALLEST_CORE, budget)
+    tile = _bytes_of_tile(encoder, layers, height, width, SMALLEST_CORE)
     needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16

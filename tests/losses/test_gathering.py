@@ -43,19 +43,21 @@ def nowhere() -> list[Tensor]:
 CASES = [halves, overlapping, somewhere, nowhere]
 
 
+@pytest.mark.parametrize("block", [1, 7, 100])
 @pytest.mark.parametrize("regions", CASES)
-def test_each_regions_sums_are_the_weighted_sums(regions: Callable[[], list[Tensor]]) -> None:
+def test_each_regions_sums_are_the_weighted_sums(regions: Callable[[], list[Tensor]], block: int) -> None:
     values, masks = features(), regions()
-    found = sums_of_regions(values, Places.of(masks, torch.float64))
+    found = sums_of_regions(values, Places.of(masks, torch.float64, block))
     assert len(found) == len(masks)
     for sums, mask in zip(found, masks, strict=True):
         for own, expected in zip(sums, moment_sums(*weighted_rows(values, mask.double())), strict=True):
             assert_close(own, expected)
 
 
+@pytest.mark.parametrize("block", [1, 7, 100])
 @pytest.mark.parametrize("regions", CASES)
-def test_gradients_are_right(regions: Callable[[], list[Tensor]]) -> None:
-    places = Places.of(regions(), torch.float64)
+def test_gradients_are_right(regions: Callable[[], list[Tensor]], block: int) -> None:
+    places = Places.of(regions(), torch.float64, block)
 
     def sums(values: Tensor) -> tuple[Tensor, ...]:
         return tuple(one for triple in sums_of_regions(values, places) for one in triple[:2])
@@ -64,12 +66,24 @@ def test_gradients_are_right(regions: Callable[[], list[Tensor]]) -> None:
 
 
 def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
-    places = Places.of(halves(), torch.float32)
-    assert places.sizes == (8, 12)
-    assert len(places.members) == 1
-    assert sorted(places.rows.tolist()) == [*range(20)]
+    (block,) = Places.of(halves(), torch.float32).blocks
+    assert block.sizes == (8, 12)
+    assert len(block.members) == 1
+    assert block.rows is not None
+    assert sorted(block.rows.tolist()) == [*range(20)]
+
+
+def test_a_block_within_one_region_is_not_gathered() -> None:
+    left = torch.zeros(1, 1, 4, 5)
+    left[..., :2, :] = 1
+    top, bottom = Places.of([left, 1 - left], torch.float32, block=10).blocks
+    assert top.rows is None
+    assert bottom.rows is None
+    assert (top.regions, bottom.regions) == ((0,), (1,))
 
 
 def test_what_weighs_next_to_nothing_is_left_out() -> None:
     edge = torch.tensor([1, 0.5, 0.002, 0.0005, 0]).expand(1, 1, 4, 5)
-    assert Places.of([edge], torch.float32).sizes == (12,)
+    places = Places.of([edge], torch.float32)
+    assert places.blocks[0].sizes == (12,)
+    assert places.weights.item() == pytest.approx(4 * 1.502)

@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.errors import UsageError
 from impasto.machine import Machine
 from impasto.methods import numbered
-from impasto.methods.regions import Region, at_scale, coverage, understood
+from impasto.methods.regions import Region, at_scale, understood
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -234,14 +234,6 @@ def test_the_rest_may_have_the_last_style() -> None:
     assert float(scaled[1].mask[..., 60:].min()) == 1
 
 
-def test_coverage_is_more_than_the_picture_only_where_edges_are_soft() -> None:
-    regions = meant(2, masks=[left_half(), left_half()], inverted=1)
-    hard, soft = (TransferSettings.of(masks="left.png,not:left.png", feather=share) for share in (0, 0.05))
-    assert coverage(regions, hard) == pytest.approx(1)
-    assert coverage(regions[:1], hard) == pytest.approx(0.5)
-    assert 1.1 < coverage(regions, soft) < 1.6
-
-
 # What happens
 
 
@@ -365,15 +357,16 @@ def test_a_style_is_cut_by_its_own_map_alone(work: Callable[..., Work]) -> None:
 
 
 def test_regions_are_counted_in_the_memory_of_the_work(work: Callable[..., Work]) -> None:
+    both = {"mask": left_half(), "mask2": left_half()}
     plain = work(soft(0), soft(1), pictures={})
-    masks = {"mask": left_half(), "mask2": left_half()}
-    hard, edged = (
-        work(soft(0), soft(1), soft(2), pictures=masks, masks="left.png,not:left.png", feather=share)
-        for share in (0, 0.05)
-    )
-    assert plain.budget.losses == 0
-    assert hard.budget.losses == pytest.approx(4 * (4 + 6 / 4))  # relu1_1 of 4 channels, relu2_1 of 6 at half the size
-    assert edged.budget.losses > 1.25 * hard.budget.losses
+    one = work(soft(0), soft(1), pictures={"mask": left_half()}, masks="left.png")
+    two = work(soft(0), soft(1), soft(2), pictures=both, masks="left.png,not:left.png", rest="last")
+    positions = 1 + 1 / 4 + 1 / 4  # of relu1_1, relu2_1 and relu2_2, for a pixel
+    mask = 4 + 4 * positions
+    places = (8 + 8 + 4) * positions
+    kept = 16
+    assert one.budget.held - plain.budget.held == pytest.approx(mask + places + kept)
+    assert two.budget.held - plain.budget.held == pytest.approx(2 * mask + places)
 
 
 def test_many_regions_are_one_pass_of_the_encoder(work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Sums over regions of features: what counts in each is gathered once, and so are the gradients.
 
-Regions that share a picture out are then as much work as the picture in one piece, whatever their number.
+Regions that share a picture out are then as much work as the picture in one piece, whatever their number. On a CPU
+this is done block by block, so that what is gathered stays in its cache and is never kept.
 """
 
 from __future__ import annotations
@@ -19,77 +20,125 @@ from impasto.losses.moments import MomentSums, as_rows
 LEAST_WEIGHT = 1e-3
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
 
+BLOCK, LARGE_BLOCK = 4096, 2**20
+"""Positions looked at together: on a CPU a megabyte of 64 channels; elsewhere more, for launches take time."""
+
+BYTES_OF_A_PLACE = 8 + 8 + 4
+"""Of a position, for where it is gathered, for where that goes back to, and for its weight."""
+
 
 @dataclass(frozen=True)
-class Places:
-    """Where regions are among the N positions of a layer.
+class Block:
+    """Where regions are among the positions from `start` to `stop` of a layer.
 
-    The positions of each region, one region after the other, are `rows` `(K,)` with `weights` `(K, 1)`, which are
-    `even` if all are 1; `sizes` says how many each has. `members` go the other way: the places in `rows` of each
-    position, `(N,)` each, or K for none.
+    Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
+    are `rows` `(K,)` with `weights` `(K, 1)`, which are `even` if all are 1; `sizes` says how many each has. `members`
+    go the other way: the places in `rows` of each position, `(stop - start,)` each, or K for none. A single region
+    that takes all of it has no `rows`: nothing is to be gathered.
     """
 
-    rows: Tensor
+    start: int
+    stop: int
+    regions: tuple[int, ...]
+    rows: Tensor | None
     weights: Tensor
     even: bool
     sizes: tuple[int, ...]
     members: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, regions: Sequence[Tensor], dtype: torch.dtype) -> Places:
-        """Of weights of positions `(1, 1, H, W)`, one for each region; what weighs next to nothing is left out."""
-        weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
+    def of(cls, weights: Tensor, start: int) -> Block:
+        """Of weights of regions by position `(R, N)`; what weighs next to nothing is left out."""
         counted = weights >= LEAST_WEIGHT
-        total = int(counted.sum())
+        regions = tuple(counted.any(1).nonzero()[:, 0].tolist())
+        counted = counted[list(regions)]
+        sizes = tuple(counted.sum(1).tolist())
+        total = sum(sizes)
         numbers = counted.flatten().cumsum(0).view_as(counted) - 1
-        most = int(counted.sum(0).max()) if counted.numel() else 0
         rank = counted.cumsum(0) - 1  # which of the regions of a position it is
-        members = [
+        most = int(counted.sum(0).max()) if regions else 0
+        members = tuple(
             torch.where(chosen.any(0), (numbers * chosen).sum(0), total)
             for chosen in (counted & (rank == number) for number in range(max(1, most)))
-        ]
-        sizes = tuple(counted.sum(1).tolist())
-        weights = weights[counted][:, None]
-        return cls(counted.nonzero()[:, 1], weights, bool((weights == 1).all()), sizes, tuple(members))
+        )
+        rows = None if sizes == (weights.shape[1],) else counted.nonzero()[:, 1]
+        own = weights[list(regions)][counted][:, None]
+        return cls(start, start + weights.shape[1], regions, rows, own, bool((own == 1).all()), sizes, members)
 
-    def parts(self, values: Tensor) -> tuple[Tensor, ...]:
-        """What of values `(K, …)` belongs to each region."""
-        return values.split(self.sizes)  # type: ignore[no-untyped-call,no-any-return]
+    def gathered(self, values: Tensor) -> Tensor:
+        """Those `(K, C)` of the values `(N, C)` of all positions that count."""
+        own = values[self.start : self.stop]
+        return own if self.rows is None else own.index_select(0, self.rows)
+
+    def parts(self, gathered: Tensor) -> Sequence[Tensor]:
+        """What of values `(K, …)` belongs to each of the regions."""
+        return gathered.split(self.sizes)  # type: ignore[no-untyped-call,no-any-return]
+
+    def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
+        """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`."""
+        gathered = self.gathered(values)
+        for region, part, weights in zip(self.regions, self.parts(gathered), self.parts(self.weights), strict=True):
+            first[region].addmm_(weights.T, part)
+            second[region].addmm_(part.T, part if self.even else part * weights)
+
+    def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
+        """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to."""
+        gathered, own = self.gathered(values), result[self.start : self.stop]
+        found = own if self.rows is None else values.new_empty(len(gathered) + 1, values.shape[1])
+        parts = zip(self.regions, self.parts(gathered), self.parts(found[: len(gathered)]), strict=True)
+        for region, part, target in parts:
+            torch.addmm(first[region], part, second[region], out=target)
+        if not self.even:
+            found[: len(gathered)] *= self.weights
+        if self.rows is not None:
+            found[-1] = 0  # for positions that are nowhere
+            torch.index_select(found, 0, self.members[0], out=own)
+            for member in self.members[1:]:
+                own += found.index_select(0, member)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where regions are among the positions of a layer, block by block, and what each weighs, `(R, 1)`."""
+
+    weights: Tensor
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, regions: Sequence[Tensor], dtype: torch.dtype, block: int | None = None) -> Places:
+        """Of weights of positions `(1, 1, H, W)`, one for each region, in blocks of so many positions."""
+        weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
+        length = block or (BLOCK if weights.device.type == "cpu" else LARGE_BLOCK)
+        starts = range(0, weights.shape[1], length)
+        blocks = (Block.of(weights[:, start : start + length], start) for start in starts)
+        counted = torch.where(weights >= LEAST_WEIGHT, weights, 0)
+        return cls(counted.sum(1, keepdim=True), tuple(blocks))
 
 
 def sums_of_regions(features: Tensor, places: Places) -> list[MomentSums]:
     """For each region the sums of f `(1, C)`, of f fᵀ `(1, C, C)` and of the weights, of features `(1, C, H, W)`."""
-    flat: tuple[Tensor, ...] = _SumsOfRegions.apply(as_rows(features)[0], places)  # type: ignore[no-untyped-call]
-    counts = [part.sum(0, keepdim=True) for part in places.parts(places.weights)]
-    return list(zip(flat[::2], flat[1::2], counts, strict=True))
+    first, second = _SumsOfRegions.apply(as_rows(features)[0], places)  # type: ignore[no-untyped-call]
+    return [(first[n], second[n, None], places.weights[n, None]) for n in range(len(places.weights))]
 
 
 class _SumsOfRegions(Function):
     """Gradients are gathered, too, for scattering them is slow."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Places) -> tuple[Tensor, ...]:
-        gathered = rows.index_select(0, places.rows)
+    def forward(ctx: Any, rows: Tensor, places: Places) -> tuple[Tensor, Tensor]:
         ctx.places = places
-        ctx.save_for_backward(gathered)
-        found: list[Tensor] = []
-        for part, weights in zip(places.parts(gathered), places.parts(places.weights), strict=True):
-            found += [weights.T @ part, (part.T @ (part if places.even else part * weights))[None]]
-        return tuple(found)
+        ctx.save_for_backward(rows)
+        regions, channels = len(places.weights), rows.shape[1]
+        first, second = rows.new_zeros(regions, 1, channels), rows.new_zeros(regions, channels, channels)
+        for block in places.blocks:
+            block.add_sums(rows, first, second)
+        return first, second
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gathered,) = ctx.saved_tensors
-        places: Places = ctx.places
-        own = gathered.new_empty(gathered.shape[0] + 1, gathered.shape[1])
-        own[-1] = 0  # for positions that are nowhere
-        parts = zip(places.parts(gathered), places.parts(own[:-1]), strict=True)
-        for (part, target), first, second in zip(parts, gradients[::2], gradients[1::2], strict=True):
-            torch.addmm(first, part, second[0] + second[0].T, out=target)
-        if not places.even:
-            own[:-1] *= places.weights
-        result = own.index_select(0, places.members[0])
-        for member in places.members[1:]:
-            result += own.index_select(0, member)
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        result, both = torch.empty_like(rows), second + second.mT
+        for block in ctx.places.blocks:
+            block.gradient(rows, first, both, result)
         return result, None

@@ -49,9 +49,7 @@ class Reader:
     def _core_of_read(self, layers: Iterable[str], height: int, width: int) -> int | None:
         """Side of the cores of the tiles in which a picture is read, which holds less than one that is painted."""
         left = max(0, round(self.budget.amount - self.reserved))
-        return core_side(
-            self.encoder, layers, height, width, replace(self.budget, amount=left, held=BYTES_OF_READ, losses=0.0)
-        )
+        return core_side(self.encoder, layers, height, width, replace(self.budget, amount=left, held=BYTES_OF_READ))
 
     def with_effort(self, schedule: Iterable[Scale], layers: Iterable[str]) -> tuple[Scale, ...]:
         """The scales, knowing what tiles will cost where there are any."""

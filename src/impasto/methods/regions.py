@@ -16,7 +16,6 @@ from pydantic import Field
 from torch import Tensor
 
 from impasto.errors import UsageError, counted, near_match
-from impasto.losses.gathering import LEAST_WEIGHT
 from impasto.methods import numbered
 from impasto.methods.settings import Named, Paths, Settings, Strengths, setting
 from impasto.pictures.picture import Picture
@@ -145,14 +144,6 @@ def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, w
         return scaled
     content = (settings.region_content or {}).get(REST, 1.0)
     return [*scaled, Region(REST, left, (), (), content=content)]
-
-
-def coverage(regions: Sequence[Region], settings: RegionSettings) -> float:
-    """How many of the painted regions count at a position, on average: more than one at most where edges are soft."""
-    side = 256  # enough for an estimate
-    height, width = (round(side * n / max(regions[0].mask.shape[-2:])) or 1 for n in regions[0].mask.shape[-2:])
-    painted = [region.mask for region in at_scale(regions, settings, height, width) if region.styles]
-    return sum(float((mask.square() >= LEAST_WEIGHT).float().mean()) for mask in painted)
 
 
 def _refuse_contradictions(settings: RegionSettings) -> None:

@@ -31,12 +31,13 @@ from impasto.losses import (
     SumLoss,
     Weights,
 )
+from impasto.losses.gathering import BYTES_OF_A_PLACE
 from impasto.machine import BYTES_OF_A_PICTURE, Machine, budget
 from impasto.methods import color
 from impasto.methods.color import ColorSettings
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.reading import Reader
-from impasto.methods.regions import Region, RegionSettings, at_scale, coverage, understood
+from impasto.methods.regions import Region, RegionSettings, at_scale, understood
 from impasto.methods.settings import Layers, Strength, setting
 from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
@@ -154,7 +155,7 @@ def transfer(
     if settings.color_only:
         schedule = (Scale(height, width, steps=0),)
     held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions)
-    memory = budget(machine, held, _bytes_of_losses(settings, encoder, regions))
+    memory = budget(machine, held)
     reader = Reader(encoder, machine, memory, reserved=memory.beside_reading * height * width)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
@@ -170,22 +171,12 @@ def transfer(
 def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
     """Per pixel of the result: the content's features, and where regions are, at the size of each layer."""
     features = sum(4 * encoder.channels(one) / encoder.geometry[one].stride ** 2 for one in settings.content_layers)
-    weights = sum(4 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
-    kept = 40 * (settings.photoreal == "full") + 16 * any(not region.styles for region in regions)
-    return features + kept + (4 + weights) * len(regions)
-
-
-def _bytes_of_losses(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
-    """Per pixel of what is looked at in one piece: features are gathered region by region, and weighted on soft edges.
-
-    Measured, 1600 px: three regions 310 bytes, with soft edges 510.
-    """
+    held = features + 40 * (settings.photoreal == "full")
     if not regions:
-        return 0.0
-    share = coverage(regions, settings)
-    layers = settings.style_layer_weights
-    features = sum(4 * encoder.channels(layer) / encoder.geometry[layer].stride ** 2 for layer in layers)
-    return features * share * (1.25 if share > 1 else 1.0)
+        return held
+    positions = sum(1 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
+    kept = 16 * (settings.rest == "keep" or any(not region.styles for region in regions))
+    return held + kept + (4 + 4 * positions) * len(regions) + BYTES_OF_A_PLACE * positions
 
 
 def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> Tensor:
