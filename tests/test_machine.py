@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
 from impasto.machine import (
     BYTES_OF_A_PICTURE,
+    BYTES_OF_LIBRARIES,
     SHARE_OF_BUDGET,
     TILES_SHARE,
     Machine,
@@ -24,7 +26,7 @@ from impasto.machine import (
     estimated_memory,
     explained_memory,
 )
-from impasto.memory import free_memory, peak_memory
+from impasto.memory import free_memory, parse_memory, peak_memory
 
 CPU = torch.device("cpu")
 HERE = Machine(CPU, bfloat16=False)
@@ -129,7 +131,8 @@ def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: 
     monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
     whole = (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE) * 1000 * 1000
     enough, short = (
-        Machine(CPU, bfloat16=False, memory=round((300e6 + share * whole) / SHARE_OF_BUDGET)) for share in (1.01, 0.99)
+        Machine(CPU, bfloat16=False, memory=round((300e6 + BYTES_OF_LIBRARIES + share * whole) / SHARE_OF_BUDGET))
+        for share in (1.01, 0.99)
     )
     assert core_side(lively_encoder, LAYERS, 1000, 1000, budget(enough)) is None
     assert core_side(lively_encoder, LAYERS, 1000, 1000, budget(short)) is not None
@@ -163,10 +166,24 @@ def test_what_the_work_holds_leaves_less_for_tiles(lively_encoder: VGG, monkeypa
     assert advised_size(error.value) < 2300
 
 
-def test_too_small_a_budget_is_named(lively_encoder: VGG) -> None:
+def test_too_small_a_budget_names_one_that_is_not(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
     poor = Machine(CPU, bfloat16=False, memory=1_000_000)
-    with pytest.raises(OutOfMemoryError, match=r"or allow more with --memory$"):
+    with pytest.raises(OutOfMemoryError, match=r"beside the 360 MB of impasto itself: allow --memory \d+MB$") as error:
         estimated_memory(lively_encoder, LAYERS, 512, 512, budget(poor))
+    enough = replace(poor, memory=parse_memory(str(error.value).rpartition(" ")[2]))
+    assert estimated_memory(lively_encoder, LAYERS, 512, 512, budget(enough)) > 0
+
+
+def test_a_budget_that_a_smaller_picture_fits_names_its_size(
+    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 1 << 40)
+    some = Machine(CPU, bfloat16=False, memory=parse_memory("3GB"))
+    with pytest.raises(OutOfMemoryError, match=r": use --size \d+ or allow --memory \d+\.\dGB$") as error:
+        estimated_memory(lively_encoder, LAYERS, 9000, 9000, budget(some))
+    size = advised_size(error.value)
+    assert estimated_memory(lively_encoder, LAYERS, size, size, budget(some)) > 0
 
 
 CPU_FAILURE = (

@@ -30,6 +30,9 @@ TILES_SHARE = 1.3
 SMALLEST_CORE = 64
 """Side of the smallest tiles' cores, in pixels; smaller ones would be nearly all halo."""
 
+BYTES_OF_LIBRARIES = 60_000_000
+"""What they take once they are at work, over what they take when the work begins."""
+
 SHARE_OF_FREE_MEMORY, SHARE_OF_BUDGET = 0.9, 0.95
 """What may be planned with: of what is free, and of what is allowed."""
 
@@ -118,13 +121,15 @@ def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
 class Budget:
     """Memory for a piece of work, settled once before it begins: what the work itself takes must not count as gone.
 
-    `amount` in bytes; `remedy` says what would give more. `held` is what the work keeps at hand, in bytes per pixel of
-    the result, beside what of it is looked at in one piece.
+    `amount` in bytes; `remedy` says what would give more, and `used` what this process takes already, where that
+    counts. `held` is what the work keeps at hand, in bytes per pixel of the result, beside what of it is looked at in
+    one piece.
     """
 
     amount: int
     remedy: str
     held: float = BYTES_OF_A_PICTURE
+    used: int | None = None
 
     @property
     def beside_reading(self) -> float:
@@ -136,9 +141,10 @@ def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
     """What may be taken from now on: of what is free, and of what the machine may use."""
     amount, remedy = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device)), "close other programs"
     if machine.memory is not None:
-        own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used_memory(machine.device))
+        used = used_memory(machine.device) + BYTES_OF_LIBRARIES
+        own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used)
         if own <= amount:
-            amount, remedy = own, "allow more with --memory"
+            return Budget(own, "allow more with --memory", held, used)
     return Budget(amount, remedy, held)
 
 
@@ -202,9 +208,13 @@ def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, b
     needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16
-    return (
-        f"size {size} {verb} {_amount(needed)}, {_amount(free)} are free: use --size {max(fits, 16)} or {budget.remedy}"
-    )
+    remedies = [f"use --size {fits}"] if fits >= SMALLEST_CORE else []
+    if budget.used is None:
+        there, more = f", {_amount(free)} are free", budget.remedy
+    else:
+        there = f" beside the {_amount(budget.used)} of impasto itself"
+        more = "allow --memory " + _amount(1.05 * (needed + budget.used) / SHARE_OF_BUDGET).replace(" ", "")
+    return f"size {size} {verb} {_amount(needed)}{there}: {' or '.join([*remedies, more])}"
 
 
 def _amount(count: float) -> str:
