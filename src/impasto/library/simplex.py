@@ -1,0 +1,178 @@
+"""The mixture of points that is nearest to a target: least squares with weights on the simplex, exactly.
+
+    r* = argmin ‖Σ_k r_k f_k − f‖² + μ ‖r − p‖²   with r_k ≥ 0, Σ r_k = 1
+
+Wolfe, "Finding the nearest point in a polytope" (1976): the active set of weights above zero grows by the one with the
+steepest gradient, and gives back what turns negative. The answer is sparse and comes with a certificate, its duality
+gap. Of very many points only those are solved for exactly that a look at all of them picks out, until none is left
+that would make the mixture better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+TOLERANCE = 1e-12
+"""Of the duality gap, in units of a mean point's square."""
+TOLERANCE_OF_MANY = 1e-6
+"""Of the duality gap where points are looked at in float32, in units of the target's square."""
+CANDIDATES = 200
+"""How many of the best points join the mixture's own at each look at very many."""
+BLOCK = 8192
+"""Points looked at together, so that of a file in half precision only so many are in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """Weights `(K,)`, float64, of sum 1, of the mixture nearest to a target.
+
+    `distance` is ‖Σ r_k f_k − f‖² / ‖f‖², and `gap`, in the same unit, bounds how much lower it could be (with what
+    shrinkage adds to it). `gradient` `(K,)`: the lower, the more a point would help; the lowest are those in use.
+    """
+
+    weights: Vector
+    distance: float
+    gap: float
+    gradient: Vector
+    iterations: int
+
+    @property
+    def effective_number(self) -> float:
+        """How many points the mixture has in effect: 1 / Σ r²."""
+        return float(1 / np.square(self.weights).sum())
+
+
+def nearest(
+    products: Matrix,
+    with_target: Vector,
+    target_square: float,
+    *,
+    shrinkage: float = 0.0,
+    prior: Vector | None = None,
+) -> Nearest:
+    """The mixture of points nearest to a target, from their inner products alone.
+
+    `products` are ⟨f_i, f_j⟩ `(K, K)`, `with_target` ⟨f_k, f⟩ `(K,)`, `target_square` ⟨f, f⟩. `shrinkage` draws the
+    weights to the `prior` (of sum 1; even without one), in units of the points' mean square.
+    """
+    pull = shrinkage * float(np.trace(products)) / len(with_target)
+    wanted = with_target + pull * _even_or(prior, len(with_target))
+    active, own, gradient, gap, iterations = _solved(products, wanted, pull)
+    weights = np.zeros(len(with_target))
+    weights[active] = own
+    square = target_square - 2 * own @ with_target[active] + own @ products[np.ix_(active, active)] @ own
+    unit = max(target_square, np.finfo(float).tiny)
+    return Nearest(weights, max(0.0, float(square)) / unit, 2 * gap / unit, gradient, iterations)
+
+
+def nearest_of_many(points: Tensor, target: Tensor, *, shrinkage: float = 0.0, prior: Vector | None = None) -> Nearest:
+    """The mixture of very many points `(K, M)`, of any precision, maybe on disk, nearest to a target `(M,)`.
+
+    As `nearest`, with a gap as small as float32 can tell. Memory is bounded by a block of points.
+    """
+    count, target = len(points), target.double()
+    with_target, squares = _look(points, target)
+    pull = shrinkage * float(squares.mean())
+    wanted = with_target + pull * _even_or(prior, count)
+    unit = max(float(target @ target), np.finfo(float).tiny)
+    chosen = _lowest(squares / 2 - wanted, CANDIDATES)
+    iterations = 0
+    best = np.inf
+    while True:
+        rows = points[torch.from_numpy(chosen)].double()
+        active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted[chosen], pull)
+        support = chosen[active]
+        mixture = torch.from_numpy(own) @ rows[torch.from_numpy(active)]
+        gradient = _look(points, mixture)[0] - wanted
+        gradient[support] += pull * own
+        gap = 2 * float(own @ gradient[support] - gradient.min()) / unit
+        iterations += steps
+        if gap <= TOLERANCE_OF_MANY or gap >= best:
+            break
+        best = gap
+        chosen = np.union1d(support, _lowest(gradient, CANDIDATES))
+    weights = np.zeros(count)
+    weights[support] = own
+    distance = float((mixture - target).square().sum()) / unit
+    return Nearest(weights, distance, gap, gradient, iterations)
+
+
+def _solved(products: Matrix, wanted: Vector, pull: float) -> tuple[Indices, Vector, Vector, float, int]:
+    """argmin ½ rᵀHr + ½ pull ‖r‖² − wantedᵀr on the simplex: support, weights there, gradient, gap, iterations."""
+    diagonal = products.diagonal()
+    scale = max(float(diagonal.mean()), np.finfo(float).tiny)
+    active = np.array([np.argmin(diagonal / 2 - wanted)])
+    weights = np.ones(1)
+    iterations = 0
+    while True:
+        gradient: Vector = products[:, active] @ weights - wanted
+        gradient[active] += pull * weights
+        gap = float(weights @ gradient[active] - gradient.min())
+        entering = gradient.argmin()
+        if gap <= TOLERANCE * scale or entering in active:
+            return active, weights, gradient, gap, iterations
+        iterations += 1
+        grown = _settled(products, wanted, pull, np.append(active, entering), np.append(weights, 0.0))
+        if entering not in grown[0]:  # rounding is all that is left to be won
+            return active, weights, gradient, gap, iterations
+        active, weights = grown
+
+
+def _settled(products: Matrix, wanted: Vector, pull: float, active: Indices, weights: Vector) -> tuple[Indices, Vector]:
+    """Go from weights to the best ones of the active points; where one would turn negative, leave it out and go on."""
+    while True:
+        best = _best_of(products[np.ix_(active, active)], wanted[active], pull)
+        falling = best <= 0
+        if not falling.any():
+            return active, best
+        reach = np.divide(weights, weights - best, out=np.full(len(best), np.inf), where=falling)
+        first = reach.argmin()
+        weights = weights + reach[first] * (best - weights)
+        weights[first] = 0
+        kept = weights > np.finfo(float).eps
+        active, weights = active[kept], weights[kept] / weights[kept].sum()
+
+
+def _best_of(products: Matrix, wanted: Vector, pull: float) -> Vector:
+    """argmin ½ yᵀHy + ½ pull ‖y‖² − wantedᵀy with Σ y = 1, of either sign."""
+    count = len(wanted)
+    matrix = products + max(float(products.diagonal().mean()), np.finfo(float).tiny)  # the same, where Σ y = 1
+    matrix.flat[:: count + 1] += pull
+    sides = np.stack((wanted, np.ones(count)), 1)
+    try:
+        found = np.linalg.solve(matrix, sides)
+    except np.linalg.LinAlgError:  # points that depend on each other
+        found = np.linalg.lstsq(matrix, sides)[0]
+    free, step = found.T
+    best: Vector = free + (1 - free.sum()) / step.sum() * step
+    return best
+
+
+def _look(points: Tensor, direction: Tensor) -> tuple[Vector, Vector]:
+    """⟨f_k, direction⟩ and ⟨f_k, f_k⟩ of all points, block by block."""
+    direction = direction.float()
+    products, squares = [], []
+    for block in points.split(BLOCK):  # type: ignore[no-untyped-call]
+        rows = block.float()
+        products.append(rows @ direction)
+        squares.append(rows.square().sum(1))
+    return torch.cat(products).double().numpy(), torch.cat(squares).double().numpy()
+
+
+def _lowest(values: Vector, count: int) -> Indices:
+    if len(values) <= count:
+        return np.arange(len(values))
+    return np.sort(np.argpartition(values, count)[:count])
+
+
+def _even_or(prior: Vector | None, count: int) -> Vector:
+    return np.full(count, 1 / count) if prior is None else prior
