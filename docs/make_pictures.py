@@ -106,7 +106,7 @@ FIRST = [
 
 
 def main() -> None:
-    special = {"first": first, "plot": plot, "color": colours, "texture": textures, "strip": strip}
+    special = {"first": first, "plot": plot, "color": colours, "texture": textures, "strip": strip, "scales": scales}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
     for name in sys.argv[1:] or [*special, *STRIPS]:
@@ -127,6 +127,18 @@ def first() -> None:
 def strip() -> None:
     way = impasto.strip("parrots.jpg", "great-wave.jpg", "composition-vii.jpg", 5, size=SIZE)
     save(contact_sheet([(f"{i + 1} of 5", one.picture) for i, one in enumerate(way)], columns=5, width=240), "strip")
+
+
+def scales() -> None:
+    """Coarse of one painting, fine of another: the new style, and what it makes."""
+    fine, coarse, content = (EXAMPLES / f"{name}.jpg" for name in ("starry-night", "the-kiss", "lighthouse"))
+    style = impasto.transfer(coarse, fine, style_layers="relu1_1,relu2_1").picture
+    tiles = [(one.name, Image.open(one)) for one in (coarse, fine)] + [("new-style.png", style)]
+    tiles += [
+        (f"lighthouse.jpg, {one.name}", painted("lighthouse", one.stem, {"size": SIZE})) for one in (coarse, fine)
+    ]
+    tiles += [("lighthouse.jpg, new-style.png", impasto.transfer(content, style, size=SIZE).picture)]
+    save(contact_sheet(tiles, columns=6, width=200), "scales")
 
 
 def colours() -> None:
