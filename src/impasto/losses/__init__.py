@@ -5,7 +5,7 @@ from impasto.losses.content import ContentLoss
 from impasto.losses.gram import GramLoss
 from impasto.losses.matting import MattingLoss
 from impasto.losses.mixed import MixedLoss, RegionsLoss
-from impasto.losses.moments import Moments, mixture, moments, moments_of_parts
+from impasto.losses.moments import Moments, Shares, mixture, moments, moments_of_parts
 from impasto.losses.pixels import PixelLoss
 from impasto.losses.smoothness import Smoothness
 from impasto.losses.style import StyleLoss
@@ -21,6 +21,7 @@ __all__ = [
     "Moments",
     "PixelLoss",
     "RegionsLoss",
+    "Shares",
     "Smoothness",
     "StyleLoss",
     "SumLoss",

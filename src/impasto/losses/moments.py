@@ -16,6 +16,9 @@ from impasto.losses.base import Features, Weights
 MomentSums = tuple[Tensor, Tensor, Tensor]
 """The sums of f `(B, C)`, of f fᵀ `(B, C, C)` and of what positions weigh `(B, 1)`."""
 
+Shares = Sequence[float] | Mapping[str, Sequence[float]]
+"""Of pictures in a mixture: the same in all layers, or by layer."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -55,12 +58,13 @@ def moments_of_sums(first: Tensor, second: Tensor, count: Tensor) -> Moments:
     return Moments(first / count, second / count[..., None])
 
 
-def mixture(parts: Sequence[Mapping[str, Moments]], shares: Sequence[float]) -> dict[str, Moments]:
+def mixture(parts: Sequence[Mapping[str, Moments]], shares: Shares) -> dict[str, Moments]:
     """The moments of a picture that consists of these ones in these shares, which sum to 1."""
+    by_layer = shares if isinstance(shares, Mapping) else dict.fromkeys(parts[0], shares)
     return {
         layer: Moments(
-            _combined([part[layer].mean for part in parts], shares),
-            _combined([part[layer].second for part in parts], shares),
+            _combined([part[layer].mean for part in parts], by_layer[layer]),
+            _combined([part[layer].second for part in parts], by_layer[layer]),
         )
         for layer in parts[0]
     }

@@ -88,6 +88,7 @@ METHODS = {
     method.name: method
     for method in (
         Method("transfer", "Repaint a photograph in the manner of paintings.", ("content", "style"), several=True),
+        Method("blend", "Repaint a photograph in the style that many works share.", ("content", "style"), several=True),
         Method("texture", "Make more of a texture, of any size, seamless if wanted.", ("texture",), several=True),
     )
 }

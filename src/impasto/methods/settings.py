@@ -186,7 +186,7 @@ def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
-Shares = Annotated[tuple[float, ...], BeforeValidator(_parse_numbers), AfterValidator(_check_shares)]
+Proportions = Annotated[tuple[float, ...], BeforeValidator(_parse_numbers), AfterValidator(_check_shares)]
 """One number for each of several pictures; only their proportions count."""
 
 Layers = Annotated[dict[str, float], BeforeValidator(_parse_layers), AfterValidator(_check_weights)]

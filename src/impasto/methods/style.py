@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from impasto.errors import UsageError, counted
-from impasto.losses import GramLoss, MixedLoss, Moments, StyleLoss, WassersteinLoss, Weights, mixture
-from impasto.methods.settings import Layers, Settings, Shares, setting
+from impasto.losses import GramLoss, MixedLoss, Moments, Shares, StyleLoss, WassersteinLoss, Weights, mixture
+from impasto.methods.settings import Layers, Proportions, Settings, setting
 
 STYLE = {"gram": 20.0, "wasserstein": 16.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
@@ -22,7 +22,7 @@ class StyleSettings(Settings):
     style_loss: Literal["gram", "wasserstein"] = setting(
         "wasserstein", "style", "What of the style is compared: its distribution, or channels active together (gram)."
     )
-    style_weights: Shares | None = setting(
+    style_weights: Proportions | None = setting(
         None, "style", "Shares of several styles, one for each: 0.3,0.7 (default: equal)."
     )
     mix: Literal["targets", "losses"] = setting(
@@ -51,14 +51,13 @@ class StyleSettings(Settings):
 
 def style_loss(
     targets: Sequence[Mapping[str, Moments]],
-    shares: Sequence[float],
+    shares: Shares,
     settings: StyleSettings,
     where: Weights | None = None,
 ) -> StyleLoss:
-    """The loss of what is painted, there, in styles of these moments and shares."""
+    """The loss of what is painted, there, in styles of these moments and shares, which sum to 1."""
     kind = GramLoss if settings.style_loss == "gram" else WassersteinLoss
-    shares = [share / sum(shares) for share in shares]
     weights = settings.style_layer_weights
-    if settings.mix == "targets":
+    if settings.mix == "targets" or isinstance(shares, Mapping):
         return kind(mixture(targets, shares), weights, where)
     return MixedLoss([kind(target, weights, where) for target in targets], shares)

@@ -27,6 +27,7 @@ from impasto.losses import (
     Moments,
     PixelLoss,
     RegionsLoss,
+    Shares,
     Smoothness,
     SumLoss,
     Weights,
@@ -130,15 +131,17 @@ def transfer(
     machine: Machine,
     pictures: Mapping[str, Picture] | None = None,
     known: dict[Any, Any] | None = None,
+    shares: Shares | None = None,
 ) -> Work:
     """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
     `pictures` are those that the settings name, by role; `known` keeps the targets of styles, for further work with
-    the same ones. Raises `UsageError` for layers that the encoder lacks, for pictures too small for them, for a wrong
-    number of weights and for regions that make no sense.
+    the same ones; `shares` of the styles, in all layers or by layer, count in place of the settings'. Raises
+    `UsageError` for layers that the encoder lacks, for pictures too small for them, for a wrong number of weights and
+    for regions that make no sense.
     """
     pictures = pictures or {}
-    shares = settings.shares(len(styles))
+    shares = settings.shares(len(styles)) if shares is None else shares
     regions = understood(settings, content, styles, pictures)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     encoder.check_layers(settings.layers)
@@ -210,7 +213,7 @@ class _Scene:
 
     content: Picture
     styles: tuple[Picture, ...]
-    shares: tuple[float, ...]
+    shares: Shares
     regions: tuple[Region, ...]
     start_picture: Picture | None
     settings: TransferSettings
@@ -265,15 +268,20 @@ class _Scene:
             where = None if visible is None else self.reader.weights(visible, layers)
             count = len(self.styles)
             everything = Region("everything", torch.ones(1, 1, 1, 1), tuple(range(count)), (None,) * count)
-            return style_loss(self._targets(scale, [everything])[0], self.shares, self.settings, where)
+            return style_loss(self._targets(scale, [everything])[0], self._shares_of(everything), self.settings, where)
         painted = [region for region in regions if region.styles]
         losses, places = [], []
         for region, targets in zip(painted, self._targets(scale, painted), strict=True):
             mask = region.mask if visible is None else region.mask * visible
             places.append(self.reader.weights(mask, layers, self.settings.guidance, power=2))  # (T∘F)(T∘F)ᵀ
-            shares = [self.shares[number] for number in region.styles]
-            losses.append(style_loss(targets, shares if any(shares) else [1.0] * len(shares), self.settings))
+            losses.append(style_loss(targets, self._shares_of(region), self.settings))
         return RegionsLoss(losses, places, [region.strength * float(region.mask.mean()) for region in painted])
+
+    def _shares_of(self, region: Region) -> Shares:
+        """The shares of a region's styles."""
+        if isinstance(self.shares, Mapping):
+            return {layer: _part(own, region.styles) for layer, own in self.shares.items()}
+        return _part(self.shares, region.styles)
 
     def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
         """The moments of the styles of each region."""
@@ -343,3 +351,9 @@ class _Scene:
                 f"start: {self.settings.start!r} is neither {', '.join(STARTS)} nor a picture given with it"
             )
         return self.reader.on_device(pixels)
+
+
+def _part(shares: Sequence[float], chosen: Sequence[int]) -> list[float]:
+    """The shares of those chosen, of sum 1; even ones where all are 0."""
+    own = [shares[number] for number in chosen]
+    return [share / sum(own) for share in own] if any(own) else [1 / len(own)] * len(own)
