@@ -606,6 +606,7 @@ def test_a_wrong_number_of_weights_is_wrong_use(transfer: Command) -> None:
 
 def test_a_small_budget_is_worked_within_in_tiles(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.machine.used_memory", lambda _: 0)
+    monkeypatch.setattr("impasto.machine.BYTES_OF_LIBRARIES", 0)
     counts = []
 
     def counted(*given: object) -> list[Tile]:
@@ -626,6 +627,7 @@ def test_a_style_that_finds_no_room_beside_the_result_is_named_before_the_work(
     transfer: Command, impasto: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("impasto.machine.used_memory", lambda _: 0)
+    monkeypatch.setattr("impasto.machine.BYTES_OF_LIBRARIES", 0)
     shown = transfer("--size", "128", "--style-scale", "20", "--memory", "60MB")
     assert shown.code == 1
     assert shown.last_line.startswith("starry.jpg: there is too little memory to look at it in 2217×2217 beside")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from impasto.api import grid, rerun, resume, steps, strip, texture, transfer
+    from impasto.api import blend, grid, rerun, resume, steps, strip, texture, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
     from impasto.losses import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         mixture,
         moments,
     )
+    from impasto.methods.blend import BlendSettings
     from impasto.methods.texture import TextureSettings
     from impasto.methods.transfer import TransferSettings
     from impasto.pictures.files import read_picture, write_picture
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, coarse_to_fine
 
 _HOMES = {
-    "impasto.api": ("grid", "rerun", "resume", "steps", "strip", "texture", "transfer"),
+    "impasto.api": ("blend", "grid", "rerun", "resume", "steps", "strip", "texture", "transfer"),
     "impasto.encoders": ("load_encoder",),
     "impasto.errors": (
         "ImpastoError",
@@ -59,6 +60,7 @@ _HOMES = {
         "mixture",
         "moments",
     ),
+    "impasto.methods.blend": ("BlendSettings",),
     "impasto.methods.texture": ("TextureSettings",),
     "impasto.methods.transfer": ("TransferSettings",),
     "impasto.pictures.files": ("read_picture", "write_picture"),
@@ -69,6 +71,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BlendSettings",
     "ContentLoss",
     "GramLoss",
     "ImpastoError",
@@ -93,6 +96,7 @@ __all__ = [
     "WassersteinLoss",
     "WeightsError",
     "__version__",
+    "blend",
     "coarse_to_fine",
     "grid",
     "load_encoder",

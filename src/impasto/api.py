@@ -61,7 +61,7 @@ def steps(
     Between steps, `running.synthesis.strengths["style"] = 40.0` changes a strength of the objective.
     """
     styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
-    inputs = dict(zip(find_method("transfer").roles(1 + len(styles)), [content, *styles], strict=True))
+    inputs = jobs.inputs_of(find_method("transfer"), [content, *styles])
     job = Job.of(
         "transfer",
         inputs,
@@ -73,6 +73,24 @@ def steps(
         max_pixels=max_pixels,
     )
     return job.begin()
+
+
+def blend(
+    content: Source,
+    works: Source | Sequence[Source],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> Result:
+    """Repaint `content` in the style that `works` share: a folder of them, or a list of pictures and folders.
+
+    `options` are those of `BlendSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
+    `transfer`.
+    """
+    several: Sequence[Source] = works if isinstance(works, list | tuple) else [works]  # type: ignore[list-item]
+    inputs = jobs.inputs_of(find_method("blend"), [content, *several])
+    return _run(Job.of("blend", inputs, **_apart(options)).begin(), observers, cancel)
 
 
 def texture(
@@ -88,7 +106,7 @@ def texture(
     `transfer`.
     """
     textures: Sequence[Source] = texture if isinstance(texture, list | tuple) else [texture]  # type: ignore[list-item]
-    inputs = dict(zip(find_method("texture").roles(len(textures)), textures, strict=True))
+    inputs = jobs.inputs_of(find_method("texture"), textures)
     return _run(Job.of("texture", inputs, **_apart(options)).begin(), observers, cancel)
 
 

@@ -298,23 +298,22 @@ def _add_info_command(app: App, console: Console) -> None:
 
 
 def _run_method(method: Method, console: Console, call: Call) -> None:
-    _perform(_job(method, call), call.output, console)
+    from impasto.output import default_path
+
+    _perform(_job(method, call), call.output, console, default_path(call.paths))
 
 
 def _job(method: Method, call: Call) -> Job:
-    from impasto.jobs import Job
+    from impasto.jobs import Job, inputs_of
 
-    inputs = dict(zip(method.roles(len(call.paths)), call.paths, strict=True))
-    return Job.of(method.name, inputs, call.settings, **call.where)
+    return Job.of(method.name, inputs_of(method, call.paths), call.settings, **call.where)
 
 
-def _perform(job: Job, options: OutputOptions, console: Console, default: Path | None = None) -> None:
-    from impasto.output import default_path
+def _perform(job: Job, options: OutputOptions, console: Console, default: Path) -> None:
     from impasto.session import perform
 
     job.require_inputs()
-    path = default or default_path(job.paths[role] for role in job.inputs)
-    perform(job.begin(console.download), _output(options, path).settled(job.paths.values()), console)
+    perform(job.begin(console.download), _output(options, default).settled(job.paths.values()), console)
 
 
 def _output(options: OutputOptions, default: Path) -> Output:

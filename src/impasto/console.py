@@ -219,9 +219,15 @@ class JsonConsole(QuietConsole):
         _print(json.dumps({"event": event, **facts}))
 
 
+MOST_NAMES = 5
+"""Of pictures in the headline."""
+
+
 def headline(running: Running) -> str:
     """`harbour.jpg 1600×1067 · starry-night.jpg 1200×950 · lite on cpu (2 threads) · seed 0`."""
     pictures = [f"{picture.name} {picture.width}×{picture.height}" for picture in running.pictures.values()]
+    if len(pictures) > MOST_NAMES:
+        pictures[MOST_NAMES:] = [f"{len(pictures) - MOST_NAMES} more"]
     parts = [*pictures, f"{running.work.encoder.name} on {running.machine.describe()}"]
     seed = getattr(running.job.settings, "seed", None)
     return " · ".join(parts if seed is None else [*parts, f"seed {seed}"])

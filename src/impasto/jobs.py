@@ -26,6 +26,7 @@ from impasto.methods.settings import Settings
 from impasto.methods.work import Work
 from impasto.pictures.atomic import write_failure
 from impasto.pictures.files import Source, read_picture
+from impasto.pictures.folders import pictures_in
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
 from impasto.results import Result
@@ -302,6 +303,24 @@ def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Runni
         raise PictureError(f"{message}; the work cannot go on with it: start anew")
     running._go_on_from(path, tensors, state)
     return running, output
+
+
+def inputs_of(method: Method, sources: Sequence[Source]) -> dict[str, Source]:
+    """A method's inputs by role, from pictures in their order and, where it takes sets of them, folders.
+
+    Raises `UsageError` if there are too few or too many, `PictureError` for a folder without pictures.
+    """
+    singles = len(method.inputs) - 1
+    sets = [_unfolded(source) if method.sets else [source] for source in sources[singles:]]
+    unfolded = [*sources[:singles], *(picture for one in sets for picture in one)]
+    return dict(zip(method.roles(len(unfolded)), unfolded, strict=True))
+
+
+def _unfolded(source: Source) -> Sequence[Source]:
+    """The pictures in a folder; a picture itself."""
+    if isinstance(source, str | PathLike) and Path(source).is_dir():
+        return pictures_in(Path(source))
+    return [source]
 
 
 def _foreign(path: Path) -> str:
