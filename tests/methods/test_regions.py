@@ -169,7 +169,7 @@ def test_a_mask_of_another_size_is_resized_with_a_note() -> None:
         ),
         (
             r"region_styles: which of 2 styles is for blue\? the segmentation has green 67%, blue 33%: say it as "
-            r"--region-styles green:1,blue:keep",
+            r"--region-styles green:1,blue:2",
             (2,),
             {"maps": {"segmentation": stripes(GREEN, GREEN, BLUE)}, "region_styles": "green:1"},
         ),

@@ -68,6 +68,8 @@ def test_a_black_mask_is_one_sentence() -> None:
         mask_of(picture(torch.zeros(4, 4, 3)))
     with pytest.raises(UsageError, match=r"map\.png: the mask is white everywhere and turned round"):
         mask_of(picture(torch.full((4, 4, 3), 255)), inverted=True)
+    with pytest.raises(UsageError, match=r"nearly black everywhere: paint white .*, or give labels as --segmentation"):
+        mask_of(picture(torch.tensor([0, 1, 2]).view(1, 3, 1).expand(4, 3, 3)))
 
 
 # Segmentations
@@ -92,7 +94,33 @@ def test_a_compressed_map_has_the_same_segments() -> None:
     image.save(packed, "JPEG", quality=85)
     found = segments(read_picture(Image.open(packed)))
     assert [round(one.share, 2) for one in found] == [0.5, 0.33, 0.17]
-    assert found[0].is_like(segments(picture(flag()))[0])
+    assert found[0].counterpart(segments(picture(flag())), found).colour == tuple(flag()[0, 0].int().tolist())
+
+
+@pytest.mark.parametrize("step", [1, 30])
+def test_labels_are_segments_however_alike(step: int) -> None:
+    labels = torch.arange(3).repeat_interleave(20).view(1, 60, 1).expand(40, 60, 3)
+    found = segments(picture(labels * step))
+    assert {one.colour[0]: round(one.share, 3) for one in found} == {0: 0.333, step: 0.333, 2 * step: 0.333}
+    assert found[0].name == "black"
+    assert len({one.name for one in found}) == 3
+
+
+def test_a_label_that_is_missing_has_no_counterpart() -> None:
+    own = segments(picture(torch.arange(3).repeat_interleave(20).view(1, 60, 1).expand(40, 60, 3)))
+    others = [one for one in own if one.colour[0] != 1]
+    assert [one.colour[0] for one in own if one.counterpart(others, own) is one] == [0, 2]
+    assert [one.colour[0] for one in own if one.counterpart(others, own) is None] == [1]
+
+
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_what_compression_leaves_at_an_edge_is_no_segment(quality: int) -> None:
+    colours = torch.zeros(160, 240, 3)
+    colours[:83] = torch.tensor([0, 0, 255])
+    colours[83:] = torch.tensor([0, 255, 0])
+    packed = io.BytesIO()
+    Image.fromarray(colours.byte().numpy()).save(packed, "JPEG", quality=quality)
+    assert len(segments(read_picture(Image.open(packed)))) == 2
 
 
 def test_soft_edges_are_no_segments() -> None:
@@ -117,7 +145,7 @@ def test_a_photograph_is_no_segmentation() -> None:
 def test_too_many_colours_are_no_segmentation() -> None:
     steps = torch.tensor([0, 85, 170, 255])
     colours = torch.cartesian_prod(steps, steps, steps).repeat_interleave(64, 0).view(64, 64, 3)
-    with pytest.raises(UsageError, match="has 64 colours"):
+    with pytest.raises(UsageError, match="has 64 colours and too many even parts"):
         segments(picture(colours))
 
 

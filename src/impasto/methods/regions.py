@@ -10,9 +10,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.errors import UsageError, counted, near_match
@@ -47,7 +47,9 @@ class RegionSettings(Settings):
     masks: Paths | None = setting(
         None, "regions", "A grey mask for each style, white where it acts: a.png,not:a.png (`not:` turns it round)."
     )
-    segmentation: str | None = setting(None, "regions", "Colour-coded map of the content; each colour is a region.")
+    segmentation: Annotated[str, Field(min_length=1)] | None = setting(
+        None, "regions", "Colour-coded map of the content; each colour is a region."
+    )
     style_segmentations: Paths | None = setting(
         None, "regions", "Such a map for each style: a region takes what has its own colour there."
     )
@@ -70,8 +72,14 @@ class RegionSettings(Settings):
         "inside", "regions", "Where a region acts in deep layers: what sees nothing else (`inside`), `simple` or `all`."
     )
 
-    def _path_of(self, word: str) -> str:
-        return word.removeprefix(INVERTED)
+    @model_validator(mode="after")
+    def _names_masks(self) -> Self:
+        if INVERTED in (self.masks or ()):
+            raise ValueError(f"masks: {INVERTED} needs the mask's file right after it, as in {INVERTED}sky.png")
+        return self
+
+    def _path_of(self, field: str, word: str) -> str:
+        return word.removeprefix(INVERTED) if field == "masks" else super()._path_of(field, word)
 
     @property
     def has_regions(self) -> bool:
@@ -112,8 +120,6 @@ def understood(
         found = _of_segmentation(settings, pictures["segmentation"], maps, content, styles)
     else:
         return ()
-    if not any(region.styles for region in found):
-        raise UsageError("region_styles: every region keeps the content, so that there is nothing to paint")
     names = [region.name for region in found]
     strengths, contents = (
         _by_region(field, values, names)
@@ -122,12 +128,16 @@ def understood(
             ("region_content", settings.region_content),
         )
     )
-    return tuple(
+    regions = tuple(
         replace(region, strength=strengths.get(region.name, 1.0), content=contents.get(region.name, 1.0))
         if strengths.get(region.name, 1.0) > 0
         else replace(region, styles=(), style_masks=(), content=contents.get(region.name, 1.0))
         for region in found
     )
+    if not any(region.styles for region in regions):
+        field = "region_strengths" if any(region.styles for region in found) else "region_styles"
+        raise UsageError(f"{field}: every region keeps the content, so that there is nothing to paint")
+    return regions
 
 
 def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, width: int) -> list[Region]:
@@ -154,9 +164,9 @@ def _refuse_contradictions(settings: RegionSettings) -> None:
             if getattr(settings, field) is not None:
                 raise UsageError(f"{field}: needs a segmentation of the content beside it")
     if not settings.has_regions:
-        for field in ("region_strengths", "region_content"):
-            if getattr(settings, field) is not None:
-                raise UsageError(f"{field}: there are no regions: give masks or a segmentation")
+        for field in ("region_strengths", "region_content", "feather", "rest", "guidance"):
+            if getattr(settings, field) != RegionSettings.model_fields[field].default:
+                raise UsageError(f"{field}: there are no regions: give masks or a segmentation, or leave it out")
 
 
 def _of_masks(
@@ -185,9 +195,9 @@ def _of_segmentation(
         raise UsageError(
             f"style_segmentations: {counted(len(maps), 'map')} for {counted(len(styles), 'style')}: give one for each"
         )
-    _check_aspect(segmentation, content)
+    _check_aspect(segmentation, content, "segmentation")
     for one, style in zip(maps, styles, strict=False):
-        _check_aspect(one, style)
+        _check_aspect(one, style, "segmentation")
     own = segments(segmentation)
     names = [segment.name for segment in own]
     chosen = _by_region("region_styles", settings.region_styles, names)
@@ -198,7 +208,7 @@ def _of_segmentation(
     for segment in own:
         numbers = _style_numbers(segment.name, chosen.get(segment.name), len(styles))
         if maps and numbers:
-            parts = {number: _counterpart(segment, elsewhere[number]) for number in numbers}
+            parts = {number: segment.counterpart(elsewhere[number], own) for number in numbers}
             found = {number: part.mask for number, part in parts.items() if part is not None}
             if not found:
                 raise UsageError(
@@ -211,23 +221,19 @@ def _of_segmentation(
             regions.append(Region(segment.name, segment.mask, numbers, (None,) * len(numbers)))
     for one, found_there in zip(maps, elsewhere, strict=True):
         for segment in found_there:
-            if _counterpart(segment, own) is None:
+            if segment.counterpart(own, found_there) is None:
                 warnings.warn(f"{one.name}: {segment.name} is not in the content's map and goes unused", stacklevel=2)
     return regions
-
-
-def _counterpart(segment: Segment, others: Sequence[Segment]) -> Segment | None:
-    """The segment of the same colour."""
-    return next((other for other in others if segment.is_like(other)), None)
 
 
 def _require_all(chosen: Mapping[str, str], own: Sequence[Segment], count: int) -> None:
     missing = [segment for segment in own if segment.name not in chosen]
     if missing:
         listed = ", ".join(f"{segment.name} {segment.share:.0%}" for segment in own)
+        example = ",".join(f"{one.name}:{number if number <= count else KEEP}" for number, one in enumerate(own, 1))
         raise UsageError(
             f"region_styles: which of {count} styles is for {', '.join(one.name for one in missing)}? the segmentation "
-            f"has {listed}: say it as --region-styles {own[0].name}:1,{own[-1].name}:keep"
+            f"has {listed}: say it as --region-styles {example}"
         )
 
 
@@ -254,14 +260,16 @@ def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str])
     return values or {}
 
 
-def _check_aspect(mask: Picture, picture: Picture) -> None:
+def _check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:
     """A mask may have another size, not another shape."""
     if (mask.height, mask.width) == (picture.height, picture.width):
         return
     sizes = f"{mask.width}×{mask.height}, and {picture.name} is {picture.width}×{picture.height}"
     if abs(mask.width * picture.height / (mask.height * picture.width) - 1) > SAME_ASPECT:
-        raise UsageError(f"{mask.name}: is {sizes}: a mask needs the shape of its picture")
-    warnings.warn(f"{mask.name}: is {sizes}: the mask is resized", stacklevel=2)
+        raise UsageError(
+            f"{mask.name}: is {sizes}: a {kind} needs the shape of its picture: crop it, or make one of that size"
+        )
+    warnings.warn(f"{mask.name}: is {sizes}: the {kind} is resized", stacklevel=2)
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -39,11 +40,12 @@ class Settings(BaseModel):
         for field, role in self.picture_fields.items():
             value = getattr(self, field)
             paths = (value,) if isinstance(value, str) else value or ()
-            found |= dict(zip(numbered(role, len(paths)), map(self._path_of, paths), strict=True))
+            named = [self._path_of(field, word) for word in paths]
+            found |= dict(zip(numbered(role, len(paths)), named, strict=True))
         return {role: path for role, path in found.items() if path}
 
-    def _path_of(self, word: str) -> str:
-        """The path in a word that names a picture; empty where it means something else."""
+    def _path_of(self, field: str, word: str) -> str:
+        """The path in a word of a field that names a picture; empty where it means something else."""
         return word
 
     @classmethod
@@ -107,6 +109,7 @@ _REASONS = {
     "float_parsing": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
+    "string_too_short": "the name of a file",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "below {lt}",
@@ -181,7 +184,7 @@ def _parse_numbers(value: Any) -> Any:
 
 
 def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if any(share < 0 for share in shares) or not sum(shares) > 0:
+    if any(share < 0 for share in shares) or not 0 < sum(shares) < math.inf:
         raise ValueError("needs numbers of at least 0, and one above 0")
     return shares
 

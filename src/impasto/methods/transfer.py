@@ -115,8 +115,8 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
             raise ValueError("style_strength, content_strength and smoothness are all 0: one of them must act")
         return self
 
-    def _path_of(self, word: str) -> str:
-        return "" if word in STARTS else super()._path_of(word)
+    def _path_of(self, field: str, word: str) -> str:
+        return "" if field == "start" and word in STARTS else super()._path_of(field, word)
 
     @property
     def layers(self) -> set[str]:

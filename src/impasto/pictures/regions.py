@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,8 +26,12 @@ SMALLEST_SEGMENT = 0.003
 """Share of the picture; rarer colours are the soft edges of others."""
 ALIKE = 40
 """Largest difference per channel (0..255) of what counts as the same colour: JPEG files have no even colours."""
+DIMMEST_MASK = 0.1
+"""Where no mask is brighter, it is no mask but labels, or nothing at all."""
 EVEN = 8
 """How far from its colour a pixel of an evenly painted segment may be; compression adds some noise."""
+SMALLEST_CORE = 0.1
+"""Share of a segment that does not lie at its edge; lines have none."""
 SMALLEST_EVEN_PART = 0.7
 """Share of the pixels of a segmentation that are so; photographs have much fewer."""
 LEFT_BY_EROSION = 0.3
@@ -34,6 +39,8 @@ LEFT_BY_EROSION = 0.3
 
 Colours = np.ndarray[tuple[int, int], np.dtype[np.int16]]
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+Places = NDArray[np.intp]
+"""The number of the colour of each pixel."""
 
 _COLOURS = {
     "black": (0, 0, 0),
@@ -61,57 +68,92 @@ class Segment:
         """Of the area."""
         return float(self.mask.float().mean())
 
-    def is_like(self, other: Segment) -> bool:
-        """Whether the colours of two segmentations mean the same."""
-        return _distance(self.colour, other.colour) <= ALIKE
+    def counterpart(self, others: Sequence[Segment], own: Sequence[Segment]) -> Segment | None:
+        """Which of the segments of another picture has the same colour, nearer to it than to others of its `own`."""
+        nearest = min(others, key=lambda one: _distance(self.colour, one.colour))
+        distance = _distance(self.colour, nearest.colour)
+        closer = any(_distance(one.colour, nearest.colour) < distance for one in own)
+        return None if closer or distance > ALIKE else nearest
 
 
 def mask_of(picture: Picture, inverted: bool = False) -> Tensor:
     """A picture as a mask `(1, 1, H, W)` in 0..1: white counts, transparent parts do not.
 
-    Raises `UsageError` for a mask that is black everywhere.
+    Raises `UsageError` for a mask that is black, or nearly so, everywhere.
     """
     grey = picture.pixels.mean(1, keepdim=True)
     mask = 1 - grey if inverted else grey
     if picture.alpha is not None:
         mask = mask * picture.alpha
-    if not bool((mask > 0.5 / 255).any()):
-        seen = "white everywhere and turned round" if inverted else "black everywhere"
-        raise UsageError(f"{picture.name}: the mask is {seen}: paint white where it should act")
+    if not bool((mask > DIMMEST_MASK).any()):
+        nearly = "nearly " if bool((mask > 0.5 / 255).any()) else ""
+        seen = f"{nearly}white everywhere and turned round" if inverted else f"{nearly}black everywhere"
+        labels = ", or give labels as --segmentation" if nearly else ""
+        raise UsageError(f"{picture.name}: the mask is {seen}: paint white where it should act{labels}")
     return mask
 
 
 def segments(picture: Picture) -> list[Segment]:
     """The segments of a colour-coded picture, the largest first; edges and noise go to the nearest colour.
 
-    Transparent pixels belong to no segment. Raises `UsageError` for a picture without even colours.
+    A picture of few colours, such as a map of labels 0, 1, 2 …, is taken as it is. Transparent pixels belong to no
+    segment. Raises `UsageError` for a picture without even colours.
     """
     values = (picture.pixels[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     packed = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.int16)
-    chosen = _dominant(colours, counts)
-    if not chosen:
+    places = inverse.reshape(values.shape[:2])
+    chosen = _all_of_few(colours, counts, places) or _wide_ones(colours, _dominant(colours, counts), places)
+    if not 0 < len(chosen) <= MOST_SEGMENTS:
+        parts = "too many even parts" if chosen else "few even parts"
         raise UsageError(
-            f"{picture.name}: has {len(codes)} colours and few even parts, so it is no segmentation: "
+            f"{picture.name}: has {len(codes)} colours and {parts}, so it is no segmentation: "
             f"paint each region in one colour, {MOST_SEGMENTS} at most"
         )
-    nearest = np.abs(colours[:, None] - colours[chosen]).max(2).argmin(1).astype(np.uint8)
-    labels = torch.from_numpy(nearest[inverse.reshape(packed.shape)])[None, None]
+    labels = _labels(colours, chosen, places)
+    own = [(int(red), int(green), int(blue)) for red, green, blue in colours[[*chosen]]]
     found = []
-    for number, index in enumerate(chosen):
-        red, green, blue = (int(value) for value in colours[index])
+    for number, (colour, name) in enumerate(zip(own, _names_of(own), strict=True)):
         mask = labels == number
         if picture.alpha is not None:
             mask &= picture.alpha > 0
-        found.append(Segment(_name_of((red, green, blue)), (red, green, blue), mask))
+        found.append(Segment(name, colour, mask))
     return sorted((one for one in found if one.share > 0), key=lambda one: -one.share)
 
 
-def _dominant(colours: Colours, counts: Counts) -> list[int]:
-    """The frequent colours that differ, by index, the most frequent first; none if there are too many or none is even.
+def _all_of_few(colours: Colours, counts: Counts, places: Places) -> list[int]:
+    """All colours, the most frequent first, where there are few of them, none of which is an edge; otherwise none."""
+    if len(colours) > MOST_SEGMENTS or counts.min() < SMALLEST_SEGMENT * counts.sum():
+        return []
+    chosen = [int(index) for index in np.argsort(-counts, kind="stable")]
+    return chosen if _wide_ones(colours, chosen, places) == chosen else []
 
-    `colours` `(N, 3)`, 0..255, occur `counts` `(N,)` times.
+
+def _wide_ones(colours: Colours, chosen: list[int], places: Places) -> list[int]:
+    """Those whose pixels lie together, not in lines: where JPEG meets an edge, it leaves lines."""
+    if not 1 < len(chosen) <= MOST_SEGMENTS:
+        return chosen
+    labels = _labels(colours, chosen, places)
+    masks = [(labels == number).float() for number in range(len(chosen))]
+    inner = [1 - _dilated(1 - mask, 1) for mask in masks]
+    return [
+        index
+        for index, mask, core in zip(chosen, masks, inner, strict=True)
+        if float(core.sum()) >= SMALLEST_CORE * float(mask.sum())
+    ]
+
+
+def _labels(colours: Colours, chosen: Sequence[int], places: Places) -> Tensor:
+    """Which of the chosen colours is nearest to that of each pixel `(1, 1, H, W)`."""
+    nearest = np.abs(colours[:, None] - colours[[*chosen]]).max(2).argmin(1).astype(np.uint8)
+    return torch.from_numpy(nearest[places])[None, None]
+
+
+def _dominant(colours: Colours, counts: Counts) -> list[int]:
+    """The frequent colours that differ, by index, the most frequent first; none if none is even.
+
+    `colours` `(N, 3)`, 0..255, occur `counts` `(N,)` times. Stops beyond as many as a segmentation may have.
     """
     chosen: list[int] = []
     left, even, pixels = counts.copy(), 0, counts.sum()
@@ -124,15 +166,17 @@ def _dominant(colours: Colours, counts: Counts) -> list[int]:
             chosen.append(index)
             even += core
         left[near] = 0
-    return chosen if len(chosen) <= MOST_SEGMENTS and even >= SMALLEST_EVEN_PART * pixels else []
+    return chosen if len(chosen) > MOST_SEGMENTS or even >= SMALLEST_EVEN_PART * pixels else []
 
 
-def _name_of(colour: Sequence[int]) -> str:
-    """`green`, or `#40ff00`."""
+def _names_of(colours: Sequence[tuple[int, int, int]]) -> list[str]:
+    """`green` for the one colour that is green, or nearly so; `#40ff00` for others."""
+    names = ["#" + "".join(f"{value:02x}" for value in colour) for colour in colours]
     for name, known in _COLOURS.items():
-        if _distance(colour, known) <= EVEN:
-            return name
-    return "#" + "".join(f"{value:02x}" for value in colour)
+        nearest = min(range(len(colours)), key=lambda number: _distance(colours[number], known))
+        if _distance(colours[nearest], known) <= EVEN:
+            names[nearest] = name
+    return names
 
 
 def _distance(a: Sequence[int], b: Sequence[int]) -> int:
