@@ -56,7 +56,10 @@ def test_missing_folder_of_a_picture_is_not_taken_for_the_result_s(transfer: Com
 
 
 def test_missing_start(transfer: Command) -> None:
-    assert "no such file" in sentence(transfer("--start", "nose"))
+    assert sentence(transfer("--start", "nose")) == (
+        "start: 'nose' is neither one of content, noise, style, gray nor a picture's file (did you mean noise?)"
+    )
+    assert "nose.png: no such file" in sentence(transfer("--start", "nose.png"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unreadable here")
@@ -184,8 +187,9 @@ def test_name_too_long(transfer: Command) -> None:
         (["--device", "cuda:7"], "cuda:7: no such device here"),
         (["--device", "gpu"], "gpu: no such device here"),
         (["--precision", "float16"], 'Invalid value "float16" for --precision'),
-        (["--threads", "0"], "threads 0: must be a whole number of at least 1"),
-        (["--threads", "two"], "Invalid value for --threads"),
+        (["--threads", "0"], "threads 0: must be a whole number of 1 to 256"),
+        (["--threads", "1000000"], "threads 1000000: must be a whole number of 1 to 256"),
+        (["--threads", "two"], "--threads: 'two' is not allowed, it should be a whole number"),
         (["--max-pixels", "0"], "max_pixels 0: must be a whole number of at least 1"),
         (["--quality", "0"], "quality 0: must lie in 1..100"),
         (["--quality", "101"], "quality 101: must lie in 1..100"),
@@ -205,9 +209,9 @@ def test_wrong_option(transfer: Command, words: list[str], expected: str) -> Non
     [
         (
             ["trasfer", "a", "b"],
-            "trasfer: no such command (did you mean transfer?); there are transfer, texture, grid, strip, ",
+            "trasfer: no such command (did you mean transfer?); there are transfer, blend, texture, grid, strip, ",
         ),
-        (["--debg"], "--debg: no such command"),
+        (["--debg"], "--debg: options come after the command, as in impasto transfer photo.jpg"),
         (["resume"], "resume takes one checkpoint, none was given"),
         (["rerun"], "rerun takes one picture, none was given"),
         (["resume", "a", "b"], "b: too many for resume"),

@@ -139,8 +139,12 @@ def test_a_forced_grid_is_painted_again(impasto: Command, readings: list[tuple[i
         (("grid", "harbour.jpg"), 2, "grid: 1 content and 0 styles given"),
         (("grid", "--styles", "starry.jpg"), 2, "grid: 0 contents and 1 style given"),
         (("grid", "harbour.jpg", "--styles", "stary.jpg"), 1, "stary.jpg: no such file (did you mean starry.jpg?)"),
-        (("strip", "harbour.jpg", "starry.jpg"), 2, "strip: goes from one style to another, 1 style given"),
-        (("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--pictures", "1"), 2, "strip: 1 picture make no strip"),
+        (("strip", "harbour.jpg", "starry.jpg"), 2, "strip takes one content and two style pictures, 1 style given"),
+        (
+            ("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--pictures", "1"),
+            2,
+            "pictures: a strip has 2 or more, not 1",
+        ),
         (
             ("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--style-weights", "1,1"),
             2,

@@ -77,7 +77,8 @@ def test_not_a_terminal_gets_no_escape_sequences(transfer: Command) -> None:
 
 
 def test_nothing_is_left_beside_the_result(transfer: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.session.SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr("impasto.session.SECONDS_TO_FIRST_PREVIEW", 0)
+    monkeypatch.setattr("impasto.session.SECONDS_BETWEEN_PREVIEWS", 0)
     monkeypatch.setattr("impasto.session.SECONDS_BETWEEN_CHECKPOINTS", -1)
     before = {path.name for path in studio.iterdir()}
     transfer("-o", "out.png")
@@ -422,7 +423,7 @@ def test_info_tells_versions_devices_encoders_threads_memory(impasto: Command) -
         assert re.search(rf"^{word} ", out, re.MULTILINE), word
     assert package.__version__ in out
     assert "GB free of" in out
-    assert json.loads(impasto("info", "--json").out)["impasto"] == package.__version__
+    assert json.loads(impasto("info", "--json").out)["facts"]["impasto"] == package.__version__
 
 
 def test_python_and_the_command_line_use_the_same_names(impasto: Command) -> None:
@@ -703,10 +704,10 @@ def test_regions_says_and_shows_what_it_understood(impasto: Command) -> None:
     words = ("harbour.jpg", "starry.jpg", "--segmentation", "map.png", "--region-strengths", "green:0.5")
     shown = impasto("regions", *words, *FAST)
     assert shown.code == 0
-    rows = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in shown.out.splitlines())
     assert rows["green"].startswith("50% of the picture · starry.jpg · strength 0.5 · relu1_1 50%, relu2_1 ")
     assert rows["blue"].startswith("50% of the picture · starry.jpg · relu1_1 50%")
-    assert rows["masks"] == "harbour.regions.png"
+    assert rows["sheet of masks"] == "harbour.regions.png"
     with Image.open("harbour.regions.png") as sheet:
         assert sheet.width == 6 * 240
         left, right = np.asarray(sheet)[100, [250, 470]]  # relu1_1 of the first region
@@ -727,7 +728,8 @@ def test_only_colours_are_quick_and_recorded(transfer: Command, impasto: Command
 
 
 def test_a_preview_is_in_the_colours_of_the_result(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr(session, "SECONDS_TO_FIRST_PREVIEW", 0)
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", 0)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # keeps the preview
     assert transfer("--keep-color", "luminance", "-o", "out.png").code == 0
     shown, result = (pixels(name).astype(float) for name in ("out.preview.jpg", "out.png"))

@@ -22,13 +22,23 @@ def test_memory_is_counted_in_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("4GB", 4e9), ("500 MB", 5e8), ("2.5g", 2.5e9), ("3000kb", 3e6), (12_000_000, 12e6), ("1T", 1e12)],
+    [
+        ("4GB", 4e9),
+        ("500 MB", 5e8),
+        ("2.5g", 2.5e9),
+        ("3000kb", 3e6),
+        (12_000_000, 12e6),
+        ("1T", 1e12),
+        ("1e9", 1e9),
+        ("2GiB", 2**31),
+        ("1.5 Mi", 1.5 * 2**20),
+    ],
 )
 def test_amounts_of_memory(text: str | int, expected: float) -> None:
     assert parse_memory(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "much", "-4GB", "4 giga", "0", "512", "0.1KB", "1e9", "99999999TB", 0, -1])
+@pytest.mark.parametrize("text", ["", "much", "-4GB", "4 giga", "0", "512", "0.1KB", "1e-3", "99999999TB", 0, -1])
 def test_no_amounts_of_memory(text: str | int) -> None:
     with pytest.raises(UsageError, match=f"^memory {re.escape(str(text))}: needs an amount of at least 1MB"):
         parse_memory(text)

@@ -239,7 +239,8 @@ def test_resume_keeps_all_output_options(
     paint(studio / "out.png", 8, 8)  # to be overwritten, as it was asked for
     (studio / "elsewhere").mkdir()
     monkeypatch.chdir(studio / "elsewhere")
-    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr(session, "SECONDS_TO_FIRST_PREVIEW", 0)
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", 0)
     shown = impasto("resume", studio / CHECKPOINT)
     assert (shown.code, shown.out) == (0, f"{studio / 'out.png'}\n")
     assert "preview" not in shown.err
@@ -415,7 +416,8 @@ def test_a_full_disk_at_ctrl_c_is_said(transfer: Command, monkeypatch: pytest.Mo
 def test_a_full_disk_on_the_way_is_noted_once_and_the_work_goes_on(
     transfer: Command, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr(session, "SECONDS_TO_FIRST_PREVIEW", 0)
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", 0)
     monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     full_disk(monkeypatch, "preview.jpg" if what == "preview" else "checkpoint.safetensors")
     shown = transfer("-o", "out.png", "--steps", "5")
@@ -481,7 +483,8 @@ def test_a_preview_is_on_disk_meanwhile_unless_unwanted(
         seen.append((studio / "out.preview.jpg").exists())
 
     monkeypatch.setattr(session._Keeper, "__call__", watched)
-    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", -1)
+    monkeypatch.setattr(session, "SECONDS_TO_FIRST_PREVIEW", 0)
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_PREVIEWS", 0)
     shown = transfer("-o", "out.png")
     assert shown.err.count("preview: out.preview.jpg") == 1
     transfer("-o", "out.png", "--no-preview", "--force")

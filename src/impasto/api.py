@@ -122,7 +122,9 @@ def grid(
 
     Everything is read and checked before the first one is painted.
     """
-    return [_run(part.job.begin(), observers, cancel) for part in batches.grid(contents, styles, **_apart(options))]
+    parts = batches.grid(contents, styles, **_apart(options))
+    batches.prepare(parts)
+    return [_run(part.job.begin(), observers, cancel) for part in parts]
 
 
 def strip(

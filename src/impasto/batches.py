@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
+from impasto.encoders import DownloadObserver
 from impasto.errors import UsageError, counted
 from impasto.jobs import Job
 from impasto.pictures.files import Source, read_picture
@@ -52,9 +53,9 @@ def strip(
 ) -> tuple[Part, ...]:
     """`count` pictures on the way from one style to another. Raises `ImpastoError`s before any work."""
     if len(styles) != 2:
-        raise UsageError(f"strip: goes from one style to another, {counted(len(styles), 'style')} given")
+        raise UsageError(f"strip takes one content and two style pictures, {counted(len(styles), 'style')} given")
     if count < 2:
-        raise UsageError(f"strip: {counted(count, 'picture')} make no strip: give --pictures 2 or more")
+        raise UsageError(f"pictures: a strip has 2 or more, not {count}")
     if settings.get("style_weights") is not None:
         raise UsageError("style_weights: a strip goes through all of them: leave them out")
     _check_count(count)
@@ -68,6 +69,16 @@ def strip(
         job = Job.of("transfer", inputs, {**settings, "style_weights": weights}, known=known, **where)
         found.append(Part(job, str(number + 1), f"{1 - share:.2f} {_name(first)}  ·  {share:.2f} {_name(second)}"))
     return tuple(found)
+
+
+def prepare(parts: Sequence[Part], downloads: DownloadObserver | None = None) -> None:
+    """Raise what would stop any of the parts: each picture is prepared once, with whatever it comes with first."""
+    seen: set[tuple[str, int | str]] = set()
+    for part in parts:
+        own = {(role, str(s) if isinstance(s, str | PathLike) else id(s)) for role, s in part.job.inputs.items()}
+        if own - seen:
+            part.job.begin(downloads)
+        seen |= own
 
 
 def _check_count(count: int) -> None:

@@ -130,8 +130,9 @@ def build_app(words: Sequence[str], console: Console) -> App:
     )
     app.register_install_completion_command()
     called = next((word for word in words if not word.startswith("-")), None)
+    completing = any(word.startswith("--install-completion") for word in words)
     for name, summary, make in _commands(console):
-        app.command(make() if called == name else _stub, name=name, help=summary)
+        app.command(make() if completing or called == name else _stub, name=name, help=summary)
     _add_record_commands(app, console)
     _add_info_command(app, console)
     return app
@@ -356,7 +357,7 @@ def _show_regions(method: Method, console: Console, call: Call) -> None:
     output = _output(call.output, default).settled(job.paths.values())
     rows, sheet = regions_overview(job)
     write_picture(read_picture(sheet), output.path, quality=output.quality)
-    console.facts([*rows, ("masks", str(output.path))])
+    console.facts([*rows, ("sheet of masks", str(output.path))])
 
 
 def _changes(words: Sequence[str]) -> dict[str, str]:

@@ -213,7 +213,7 @@ class JsonConsole(QuietConsole):
         self._say("result", path=path, **facts)
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        self._say("info", **dict(rows))
+        self._say("info", facts=dict(rows))
 
     def _say(self, event: str, **facts: Any) -> None:
         _print(json.dumps({"event": event, **facts}))
@@ -272,7 +272,7 @@ def _place(step: Step) -> str:
 
 
 def _losses(step: Step) -> str:
-    return "  ".join(f"{name} {value:.2g}" for name, value in step.losses.items() if name != "smoothness")
+    return "  ".join(f"{name} {max(0.0, value):.2g}" for name, value in step.losses.items() if name != "smoothness")
 
 
 def _megabytes(done: int, total: int) -> str:

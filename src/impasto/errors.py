@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class ImpastoError(Exception):
@@ -31,15 +32,29 @@ class OutOfMemoryError(ImpastoError):
 
 
 class Interrupted(ImpastoError):  # noqa: N818  (nothing went wrong)
-    """Somebody stopped the work; what was reached is saved. The command line exits with 130."""
+    """Somebody stopped the work; the message says what became of it. The command line exits with 130."""
 
     exit_code = 130
 
 
 def near_match(word: str, known: Iterable[str]) -> str:
     """` (did you mean X?)` if something known is close to `word`, else an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return _nearest(word, {one: one.lstrip("-").lower() for one in known}, word.lstrip("-").lower())
+
+
+def near_file(name: str, names: Iterable[str]) -> str:
+    """The same of the name of a file: suffixes and capitals say little."""
+    return _nearest(name, {one: Path(one).stem.lower() for one in names}, Path(name).stem.lower())
+
+
+def _nearest(word: str, known: dict[str, str], plain: str) -> str:
+    """Of what is known by plain words; of those that are equally close, the one closest to the word itself."""
+    close = get_close_matches(plain, list(known.values()), n=1, cutoff=0.6)
+    if not close:
+        return ""
+    alike = [one for one, spelt in known.items() if spelt == close[0]]
+    best = get_close_matches(word, alike, n=1, cutoff=0.0)
+    return f" (did you mean {best[0]}?)"
 
 
 def counted(count: int, noun: str) -> str:

@@ -20,7 +20,7 @@ from impasto.encoders import DownloadObserver, encoder_status, load_encoder, wei
 from impasto.encoders.catalogue import encoder_path
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError, near_match
 from impasto.machine import Machine, Precision, estimated_memory, explained_memory
-from impasto.memory import parse_memory, peak_memory
+from impasto.memory import parse_memory, peak_memory, used_memory
 from impasto.methods import Method, find_method, numbered
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work
@@ -34,6 +34,9 @@ from impasto.synthesis import Step, Synthesis
 from impasto.synthesis.checkpoint import load_checkpoint, save_checkpoint
 
 Observer = Callable[[Step], None]
+
+MOST_THREADS = 256
+"""Beyond them, computers run out of something else."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class Job:
         if self.precision not in choices:
             near = near_match(str(self.precision), choices)
             raise UsageError(f"precision {self.precision}: unknown{near}; there are {', '.join(choices)}")
-        for name, value in (("threads", 1 if self.threads is None else self.threads), ("max_pixels", self.max_pixels)):
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name} {value}: must be a whole number of at least 1")
+        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise UsageError(f"max_pixels {self.max_pixels}: must be a whole number of at least 1")
+        if self.threads is not None and (not isinstance(self.threads, int) or not 1 <= self.threads <= MOST_THREADS):
+            raise UsageError(f"threads {self.threads}: must be a whole number of 1 to {MOST_THREADS}")
         if self.memory is not None:
             parse_memory(self.memory)
 
@@ -148,6 +152,7 @@ class Job:
         work = self.method.begin(pictures, self.settings, machine, self.known)
         final = work.synthesis.schedule[-1]
         memory = estimated_memory(work.encoder, work.layers, final.height, final.width, work.budget)
+        memory += used_memory(machine.device)
         return Running(self, pictures, machine, work, memory)
 
     def _fetch_encoder(self, downloads: DownloadObserver) -> None:

@@ -123,13 +123,14 @@ class Budget:
 
     `amount` in bytes; `remedy` says what would give more, and `used` what this process takes already, where that
     counts. `held` is what the work keeps at hand, in bytes per pixel of the result, beside what of it is looked at in
-    one piece.
+    one piece; `by_sides` says that a size is asked for as width and height.
     """
 
     amount: int
     remedy: str
     held: float = BYTES_OF_A_PICTURE
     used: int | None = None
+    by_sides: bool = False
 
     @property
     def beside_reading(self) -> float:
@@ -137,15 +138,15 @@ class Budget:
         return max(0.0, self.held - 24)
 
 
-def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE) -> Budget:
+def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE, *, by_sides: bool = False) -> Budget:
     """What may be taken from now on: of what is free, and of what the machine may use."""
     amount, remedy = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device)), "close other programs"
     if machine.memory is not None:
         used = used_memory(machine.device) + BYTES_OF_LIBRARIES
         own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used)
         if own <= amount:
-            return Budget(own, "allow more with --memory", held, used)
-    return Budget(amount, remedy, held)
+            return Budget(own, "allow more with --memory", held, used, by_sides)
+    return Budget(amount, remedy, held, by_sides=by_sides)
 
 
 def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int | None:
@@ -208,7 +209,9 @@ def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, b
     needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16
-    remedies = [f"use --size {fits}"] if fits >= SMALLEST_CORE else []
+    sides = [round(side * fits / size) for side in (width, height)]
+    smaller = "--width {} --height {}".format(*sides) if budget.by_sides else f"--size {fits}"
+    remedies = [f"use {smaller}"] if fits >= SMALLEST_CORE else []
     if budget.used is None:
         there, more = f", {_amount(free)} are free", budget.remedy
     else:

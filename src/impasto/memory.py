@@ -29,14 +29,15 @@ def used_memory(device: torch.device) -> int:
 
 def parse_memory(text: str | int) -> int:
     """Bytes from `4GB`, `500 MB`, `2.5G` or a plain number of bytes; raises `UsageError`."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", str(text), re.IGNORECASE)
-    value = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d\d?)?)\s*(?:([KMGT])(i?))?B?\s*", str(text), re.IGNORECASE)
+    base = 1024 if found and found[3] else 1000
+    value = float(found[1]) * base ** _POWERS.index((found[2] or "").upper()) if found else 0.0
     if not 1e6 <= value < 1e18:
         raise UsageError(f"memory {text}: needs an amount of at least 1MB, such as 4GB or 500MB")
     return round(value)
 
 
-_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_POWERS = ("", "K", "M", "G", "T")
 
 
 def peak_memory(device: torch.device) -> int:

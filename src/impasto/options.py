@@ -36,7 +36,8 @@ class OutputOptions:
     ] = False
     quality: Annotated[int, Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100).")] = 95
     bits: Annotated[
-        Literal[8, 16] | None, Parameter(group=OUTPUT, help="Per channel. [default: 16 for TIFF, otherwise 8]")
+        Literal[8, 16] | None,
+        Parameter(group=OUTPUT, help="Bits per channel. [default: 16 for TIFF, the content's for PNG, otherwise 8]"),
     ] = None
     plot: Annotated[Path | None, Parameter(group=OUTPUT, help="Also plot the losses, as PNG, SVG or PDF.")] = None
     record: Annotated[Path | None, Parameter(group=OUTPUT, help="Also write the record, as JSON.")] = None
@@ -66,7 +67,8 @@ class TalkOptions:
     """What is said about the work. `main` looks for these words before anything else is known."""
 
     quiet: Annotated[
-        bool, Parameter(group=MACHINE, negative=(), show_default=False, help="Say nothing but errors.")
+        bool,
+        Parameter(group=MACHINE, negative=(), show_default=False, help="Say where the result is, or what is wrong."),
     ] = False
     json: Annotated[
         bool, Parameter(group=MACHINE, negative=(), show_default=False, help="One JSON event a line, on stdout.")

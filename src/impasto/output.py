@@ -34,6 +34,8 @@ class Output:
     preview: bool = True
     force: bool = False
     checkpoint: Path | None = None
+    unfinished: tuple[Path, ...] = ()
+    """Checkpoints of other work that would have had the same name."""
 
     @property
     def preview_path(self) -> Path:
@@ -66,13 +68,14 @@ class Output:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes it again, from any folder."""
-        return {name: str(v.absolute()) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        values = {name: value for name, value in asdict(self).items() if name != "unfinished"}
+        return {name: str(v.absolute()) if isinstance(v, Path) else v for name, v in values.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], checkpoint: Path) -> Self:
         """The output that a checkpoint was meant for; raises `PictureError` if it cannot be understood."""
         places = {"path", "plot", "record"}
-        known = {one.name for one in fields(cls)} - {"checkpoint"}
+        known = {one.name for one in fields(cls)} - {"checkpoint", "unfinished"}
         try:
             read: dict[str, Any] = {
                 name: Path(v) if name in places and v is not None else v for name, v in values.items()
@@ -92,7 +95,7 @@ class Output:
         for one in inputs:
             for path in self.files:
                 if path.exists() and one.exists() and path.samefile(one):
-                    raise UsageError(f"{path}: is an input, and inputs are never written: choose another name with -o")
+                    raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
 
     def earlier(self) -> Iterator[Self]:
         """Where there are results or unfinished work of this name: as it is, and numbered."""
@@ -104,8 +107,10 @@ class Output:
             yield replace(self, path=self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"))
 
     def _numbered(self) -> Self:
+        taken = [*self.earlier()]
         free = next(one for one in self._versions() if not any(one._traces()))
-        return replace(free, plot=free_name(self.plot), record=free_name(self.record))
+        unfinished = tuple(one.checkpoint_path for one in taken if one.checkpoint_path.exists())
+        return replace(free, plot=free_name(self.plot), record=free_name(self.record), unfinished=unfinished)
 
     def _traces(self) -> Iterator[Path]:
         """What there is of a result or of unfinished work; the checkpoint gone on from is its own."""

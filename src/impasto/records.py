@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,14 @@ class InputRecord(BaseModel):
     sha256: str | None
     width: int
     height: int
+
+    def seen_from(self, folder: Path) -> InputRecord:
+        if self.path is None:
+            return self
+        try:
+            return self.model_copy(update={"path": os.path.relpath(self.path, folder)})
+        except ValueError:  # on another drive
+            return self.model_copy(update={"path": str(Path(self.path).absolute())})
 
 
 class MomentRecord(BaseModel):
@@ -63,6 +72,10 @@ class Record(BaseModel):
     def to_json(self) -> str:
         return self.model_dump_json()
 
+    def seen_from(self, folder: Path) -> Record:
+        """The same, with the paths of inputs as they are from a folder: the two may move together."""
+        return self.model_copy(update={"inputs": tuple(one.seen_from(folder) for one in self.inputs)})
+
     def same_work(self, other: Record) -> bool:
         """Whether another record tells of the same work: the same settings and encoder, inputs of the same content."""
         return self._work() == other._work() and all(one.sha256 for one in self.inputs)
@@ -76,9 +89,9 @@ class Record(BaseModel):
         """Read what `to_json` wrote into the file `name`; raises `PictureError`."""
         try:
             return cls.model_validate_json(text)
-        except ValidationError as error:
+        except ValidationError:
             raise PictureError(
-                f"{name}: its record is damaged or of another version ({error.errors()[0]['msg']})"
+                f"{name}: its record is damaged or of another version: rerun needs a picture that impasto wrote"
             ) from None
 
 
@@ -114,5 +127,9 @@ def _rounded(value: float) -> float:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PictureError(f"{path}: cannot be read ({error})") from None
+    except FileNotFoundError:
+        raise PictureError(f"{path}: no such file") from None
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+    except UnicodeDecodeError:
+        raise PictureError(f"{path}: is no text: rerun needs the .json that --record wrote") from None

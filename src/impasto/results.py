@@ -6,10 +6,12 @@ import base64
 import io
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from impasto.errors import UsageError
 from impasto.pictures.files import to_array, to_pil, write_picture
 from impasto.pictures.picture import Picture
 from impasto.records import Record
@@ -44,14 +46,29 @@ class Result:
         return to_array(self.painting)
 
     def save(self, path: str | PathLike[str], *, quality: int = 95, bits: int | None = None) -> None:
-        """Write the picture, with its record inside, in the format of the suffix; see `write_picture`."""
-        write_picture(self.painting, path, quality=quality, bits=bits, record=self.record.to_json())
+        """Write the picture, with its record inside, in the format of the suffix; see `write_picture`.
+
+        Raises `UsageError` where that would write an input.
+        """
+        self._refuse_inputs(Path(path))
+        record = self.record.seen_from(Path(path).parent).to_json()
+        write_picture(self.painting, path, quality=quality, bits=bits, record=record)
 
     def save_plot(self, path: str | PathLike[str]) -> None:
         """Write a plot of the losses over the steps (PNG, SVG or PDF by suffix)."""
         from impasto.plots import plot_losses
 
+        self._refuse_inputs(Path(path))
         plot_losses(self.history, path)
+
+    def _refuse_inputs(self, path: Path) -> None:
+        for one in self.record.inputs:
+            if one.path is not None and path.exists() and Path(one.path).exists() and path.samefile(one.path):
+                raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
+
+    def __repr__(self) -> str:
+        record = self.record
+        return f"<Result of {record.method}: {record.width}×{record.height}, {record.seconds:.1f} s>"
 
     def _repr_html_(self) -> str:
         """In a notebook: the picture above its loss curve."""

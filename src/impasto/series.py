@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from impasto.batches import Part
+from impasto.batches import Part, prepare
 from impasto.console import Console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.jobs import Running
@@ -37,6 +37,7 @@ def perform_all(parts: Sequence[Part], sheet: Output, columns: int, console: Con
     if any(output.path == sheet.path for output in outputs):
         raise UsageError(f"{sheet.path}: is the name of one of the pictures: give the sheet another one with -o")
     place = replace(sheet, bits=None).settled(path for part in parts for path in part.job.paths.values())
+    prepare(parts, console.download)
     done = []
     for part, output in zip(parts, outputs, strict=True):
         done.append((part.caption, _cell(_part(part, output, console))))

@@ -23,7 +23,7 @@ from impasto.plots import plot_losses
 from impasto.results import Result
 from impasto.synthesis import Step
 
-SECONDS_BETWEEN_PREVIEWS = 2.0
+SECONDS_TO_FIRST_PREVIEW, SECONDS_BETWEEN_PREVIEWS = 0.5, 2.0
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
 SHARE_OF_CHECKPOINTS = 0.05
 """Of the time, at most: those of large prints are large, too."""
@@ -39,6 +39,8 @@ def perform(running: Running, output: Output, console: Console) -> Result:
     """
     keeper = _Keeper(running, output, console)
     try:
+        for checkpoint in output.unfinished:
+            console.note(f"there is unfinished work of this name: {_way_on(checkpoint)} goes on with it")
         console.begin(running, running.estimate_seconds())
         with _stopped_by_signals(running):
             result = _work(running, output, console, keeper)
@@ -57,7 +59,11 @@ def _work(running: Running, output: Output, console: Console, keeper: _Keeper) -
     try:
         result = running.run([console.step, keeper])
         write_picture(
-            result.painting, output.path, quality=output.quality, bits=output.bits, record=result.record.to_json()
+            result.painting,
+            output.path,
+            quality=output.quality,
+            bits=output.bits,
+            record=result.record.seen_from(output.path.parent).to_json(),
         )
     except Interrupted:
         raise keeper.stopped() from None
@@ -87,7 +93,7 @@ def _write_extras(result: Result, output: Output) -> None:
     if output.record is not None:
         try:
             with atomic_write(output.record) as temporary:
-                temporary.write_text(result.record.to_json(), encoding="utf-8")
+                temporary.write_text(result.record.seen_from(output.record.parent).to_json(), encoding="utf-8")
         except OSError as error:
             raise PictureError(write_failure(output.record, error)) from error
 
@@ -100,14 +106,14 @@ class _Keeper:
 
     def __init__(self, running: Running, output: Output, console: Console) -> None:
         self.running, self.output, self.console = running, output, console
-        self._previewed = time.monotonic()
+        self._next_preview = time.monotonic() + SECONDS_TO_FIRST_PREVIEW
         self._checked = time.monotonic()
         self._said: set[str] = set()
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
-        if self.output.preview and now - self._previewed > SECONDS_BETWEEN_PREVIEWS:
-            self._previewed = now
+        if self.output.preview and now >= self._next_preview:
+            self._next_preview = now + SECONDS_BETWEEN_PREVIEWS
             self._attempt("preview", lambda: self._write_preview(step))
         if now - self._checked > SECONDS_BETWEEN_CHECKPOINTS:
             self._attempt("checkpoint", self._save)

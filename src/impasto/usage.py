@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cyclopts import (
+    CoercionError,
     CycloptsError,
     MissingArgumentError,
     RepeatArgumentError,
@@ -21,6 +22,8 @@ def explain(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError) and error.unused_tokens and error.app is not None:
         known = [name for name in error.app if not name.startswith("-")]
         word = error.unused_tokens[0]
+        if word.startswith("-"):
+            return f"{word}: options come after the command, as in impasto transfer photo.jpg painting.jpg {word}"
         return f"{word}: no such command{near_match(word, known)}; there are {', '.join(known)}"
     if isinstance(error, UnknownOptionError):
         word = (error.token.keyword or error.token.value).partition("=")[0]
@@ -30,6 +33,11 @@ def explain(error: CycloptsError) -> str:
         return f"{error.token.keyword or error.token.value}: is given twice"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         return _missing(error.argument.name, error.keyword, command)
+    if isinstance(error, CoercionError) and error.token is not None:
+        kinds = {int: "a whole number", float: "a number"}
+        kind = None if error.target_type is None else kinds.get(error.target_type)
+        if kind is not None:
+            return f"{error.token.keyword}: {error.token.value!r} is not allowed, it should be {kind}"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return _too_many(error.unused_tokens, command)
     return " ".join(str(error).split())
@@ -40,6 +48,8 @@ def _missing(name: str, keyword: str | None, command: str) -> str:
         return f"{keyword or name}: needs a value; see impasto {command} --help"
     if command in METHODS:
         return METHODS[command].takes(METHODS[command].inputs.index(name.lower()))
+    if command == "strip":
+        return "strip takes one content and two style pictures"
     return f"{command} takes one {name.lower()}, none was given"
 
 

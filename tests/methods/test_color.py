@@ -83,11 +83,27 @@ def test_on_luminance_a_start_has_no_colours_either(lively_path: Path) -> None:
     assert begun.synthesis.picture.std(dim=1).max() < 1e-5
 
 
-@pytest.mark.parametrize("mode", ["luminance", "after"])
-def test_strength_0_of_kept_colours_keeps_none(work: Begin, mode: str) -> None:
-    begun = work(keep_color=mode, color_strength=0.0)
+def test_strength_0_of_kept_colours_keeps_none(work: Begin) -> None:
+    begun = work(keep_color="after", color_strength=0.0)
     pixels = begun.synthesis.run()
     assert torch.allclose(begun.finish(pixels).pixels, pixels, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"color_space": "lab"}, "color_space: counts with --keep-color after alone: leave it out"),
+        ({"keep_color": "luminance", "color_space": "lab"}, "color_space: counts with --keep-color after alone"),
+        ({"keep_color": "after", "color_match": "pca"}, "color_match: counts with --keep-color match and --color-only"),
+        ({"color_strength": 0.5}, "color_strength: counts with --keep-color after or match"),
+        ({"keep_color": "luminance", "color_strength": 0.5}, "color_strength: counts with --keep-color after or match"),
+    ],
+)
+def test_an_option_without_the_one_it_belongs_to_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TransferSettings.of(**values)
+    TransferSettings.of(keep_color="match", color_match="pca", color_strength=0.5)
+    TransferSettings.of(keep_color="after", color_space="lab", color_strength=0.5)
 
 
 @pytest.mark.parametrize("method", get_args(Matching))

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from impasto.encoders.vgg import VGG, Configuration, Padding, Pooling, layer_geometry
-from impasto.errors import WeightsError, near_match
+from impasto.errors import WeightsError, near_file
 
 HEADER = "impasto"
 """The key of the configuration, as JSON, in the file's metadata."""
@@ -49,7 +49,7 @@ def read_encoder(path: Path) -> VGG:
     """
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        raise WeightsError(f"{path}: no such file{near_match(path.name, siblings)}")
+        raise WeightsError(f"{path}: no such file{near_file(path.name, siblings)}")
     try:
         with safe_open(path, framework="pt") as file:
             configuration = _configuration(path, (file.metadata() or {}).get(HEADER))

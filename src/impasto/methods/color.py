@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.errors import UsageError
@@ -34,9 +34,21 @@ class ColorSettings(Settings):
         "monge-kantorovich", "colour", "How `match` and --color-only move colours: by moments, or all of them (sliced)."
     )
     color_strength: Annotated[float, Field(ge=0, le=1)] = setting(
-        1.0, "colour", "How far --keep-color and --color-only go (0 … 1)."
+        1.0, "colour", "How far --keep-color after or match and --color-only go (0 … 1)."
     )
     color_only: bool = setting(False, "colour", "Take the style's colours alone, and paint nothing.")
+
+    @model_validator(mode="after")
+    def _uses_its_options(self) -> Self:
+        matches = self.color_only or self.keep_color == "match"
+        for field, counts, where in (
+            ("color_space", self.keep_color == "after", "--keep-color after"),
+            ("color_match", matches, "--keep-color match and --color-only"),
+            ("color_strength", matches or self.keep_color == "after", "--keep-color after or match and --color-only"),
+        ):
+            if not counts and getattr(self, field) != ColorSettings.model_fields[field].default:
+                raise ValueError(f"{field}: counts with {where} alone: leave it out")
+        return self
 
 
 def before(content: Picture, styles: Sequence[Picture], settings: ColorSettings) -> tuple[Picture, tuple[Picture, ...]]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from impasto.methods.settings import Settings, Strength, setting
 from impasto.synthesis import Optimisation
 from impasto.synthesis.resampling import NO_WRAP, Wrap
 
 
+def _as_text(path: Any) -> Any:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
 class OptimisationSettings(Settings):
     """Encoder, optimiser, schedule and seed."""
 
     smoothness: Strength = setting(1.0, "style", "How strongly noise is suppressed (0 … 1000).")
-    encoder: str = setting("lite", "optimisation", "`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file.")
+    encoder: Annotated[str, BeforeValidator(_as_text)] = setting(
+        "lite", "optimisation", "`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file."
+    )
     pooling: Literal["max", "average"] = setting(
         "max", "optimisation", "Pooling inside the encoder: `max` as trained, `average` a little softer."
     )

@@ -36,14 +36,14 @@ class Reader:
         """Side of the cores of the tiles in which a picture is to be looked at; None for one piece."""
         return core_side(self.encoder, layers, height, width, self.budget)
 
-    def require_room(self, picture: Picture, layers: Iterable[str], height: int, width: int) -> None:
-        """Raise `OutOfMemoryError` if a picture cannot be looked at in this size, beside the result."""
+    def require_room(self, picture: Picture, layers: Iterable[str], height: int, width: int, option: str) -> None:
+        """Raise `OutOfMemoryError` if a picture cannot be looked at in this size, which an option changes."""
         try:
             self._core_of_read(layers, height, width)
         except OutOfMemoryError:
             raise OutOfMemoryError(
                 f"{picture.name}: there is too little memory to look at it in {width}×{height} beside the result: "
-                f"show it smaller (--style-scale, --scale) or {self.budget.remedy}"
+                f"show it smaller ({option}) or {self.budget.remedy}"
             ) from None
 
     def _core_of_read(self, layers: Iterable[str], height: int, width: int) -> int | None:

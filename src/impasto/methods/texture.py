@@ -89,14 +89,15 @@ def texture(
         smallest_side=_smallest(textures, settings, stride),
         unit=stride if any(wrap) else 1,
     )
-    memory = budget(machine)
+    memory = budget(machine, by_sides=True)
     own = encoder.with_padding(PADDINGS[settings.tile]) if any(wrap) else encoder  # type: ignore[arg-type]
     reader = Reader(own, machine, memory)
     beside = Reader(encoder, machine, memory, reserved=memory.beside_reading * settings.height * settings.width)
-    for one in textures:
-        beside.require_room(one, layers, *(max(1, round(settings.scale * side)) for side in (one.height, one.width)))
-    scene = _Scene(tuple(textures), shares, settings, beside, reader)
     schedule = reader.with_effort(schedule, layers)
+    for one in textures:
+        height, width = (max(1, round(settings.scale * side)) for side in (one.height, one.width))
+        beside.require_room(one, layers, height, width, "--scale")
+    scene = _Scene(tuple(textures), shares, settings, beside, reader)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of(wrap))
     return Work(synthesis, own, layers, None, memory)
 

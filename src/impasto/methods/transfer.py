@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG
-from impasto.errors import UsageError
+from impasto.errors import UsageError, near_match
 from impasto.losses import (
     ContentLoss,
     MattingLoss,
@@ -80,7 +81,11 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
         "content", "picture", "Where to begin: `content`, `noise`, `style`, `gray` or the path of a picture."
     )
     preset: Literal["sketch", "balanced", "painterly", "bold"] = setting(
-        "balanced", "style", "A set of values to begin with; options given beside it count more.", common=True
+        "balanced",
+        "style",
+        "Values to begin with: `sketch` (8 steps), `balanced`, `painterly` (strength 2), `bold` (strength 4, large "
+        "strokes); options given beside it count more.",
+        common=True,
     )
     style_strength: Strength = setting(
         1.0, "style", "How strongly the style acts (0 … 1000; 1 is balanced, 4 is bold).", common=True
@@ -106,7 +111,20 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
     @model_validator(mode="after")
     def _recolours_or_paints(self) -> Self:
         if self.color_only and (self.has_regions or self.keep_color != "none"):
-            raise ValueError("color_only: takes the colours of one style for the whole picture, and paints nothing")
+            raise ValueError(
+                "color_only: takes the colours of one style for the whole picture, and paints nothing: leave out "
+                "keep_color, masks and segmentation"
+            )
+        if self.photoreal != "full" and self.photoreal_strength != 1:
+            raise ValueError("photoreal_strength: counts with --photoreal full alone: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Self:
+        if self.start not in STARTS and self.start != "start" and not Path(self.start).suffix:
+            known = ", ".join(STARTS)
+            near = near_match(self.start, STARTS)
+            raise ValueError(f"start: {self.start!r} is neither one of {known} nor a picture's file{near}")
         return self
 
     @model_validator(mode="after")
@@ -202,7 +220,7 @@ def _result_size(content: Picture, settings: TransferSettings, smallest: int) ->
         remedy = f"use --size {needed} or larger" if needed <= LARGEST else "crop it to a fuller shape"
         raise UsageError(
             f"{content.name}: size {size} makes it {width}×{height}, and the layers need {smallest} pixels on the "
-            f"shorter side: {remedy}, or shallower layers"
+            f"shorter side: {remedy}, or use shallower layers"
         )
     return height, width
 
@@ -331,10 +349,19 @@ class _Scene:
     def require_room(self, scale: Scale) -> None:
         """Raise an `ImpastoError` where a style could not be looked at, before the work begins."""
         for style in self.styles:
-            self.reader.require_room(style, self.settings.style_layer_weights, *self._style_size(style, scale))
+            size = self._style_size(style, scale)
+            self.reader.require_room(style, self.settings.style_layer_weights, *size, "--style-scale")
 
     def start(self, scale: Scale) -> Tensor:
-        """The first picture `(1, 3, H, W)`."""
+        """The first picture `(1, 3, H, W)`: where the content is kept, it is there from the start."""
+        pixels = self._start(scale)
+        regions = at_scale(self.regions, self.settings, scale.height, scale.width) if self.regions else []
+        kept = [region.mask for region in regions if not region.styles]
+        if kept:
+            pixels = pixels.lerp(resize(self.content.pixels, scale.height, scale.width), sum(kept[1:], start=kept[0]))
+        return self.reader.on_device(pixels)
+
+    def _start(self, scale: Scale) -> Tensor:
         height, width = scale.height, scale.width
         if self.settings.start == "content":
             pixels = resize(self.content.pixels, height, width)
@@ -350,7 +377,7 @@ class _Scene:
             raise UsageError(
                 f"start: {self.settings.start!r} is neither {', '.join(STARTS)} nor a picture given with it"
             )
-        return self.reader.on_device(pixels)
+        return pixels
 
 
 def _part(shares: Sequence[float], chosen: Sequence[int]) -> list[float]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import PictureError, UsageError, near_match
+from impasto.errors import PictureError, UsageError, near_file, near_match
 from impasto.pictures.arrays import raster_of_array, raster_of_tensor, to_array, to_pil
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.decoding import decode, decode_image, identify
@@ -70,8 +70,8 @@ def write_picture(
     """Write a picture by the suffix of `path`: .png, .jpg, .jpeg, .webp, .tif, .tiff, .avif; tagged as sRGB.
 
     `quality` 1..100 matters to JPEG, WebP and AVIF; `bits` per channel is 8 or, for PNG and TIFF, 16, by default 16
-    for TIFF and 8 otherwise, rounded to the nearest value. `record` is a JSON text that `read_embedded_record` finds
-    again. JPEG has no alpha: the picture is laid on white, and a UserWarning says so.
+    for TIFF, the picture's own for PNG and 8 otherwise, rounded to the nearest value. `record` is a JSON text that
+    `read_embedded_record` finds again. JPEG has no alpha: the picture is laid on white, and a UserWarning says so.
 
     The file appears whole or not at all: after any failure an existing file is as it was. Raises PictureError
     where the file cannot be written, UsageError for an impossible suffix, `quality` or `bits`.
@@ -79,7 +79,7 @@ def write_picture(
     path = Path(path)
     check_writable(path, quality=quality, bits=bits)
     kind = writable_formats()[path.suffix.lower()]
-    array = to_array(picture, bits or _usual_bits(kind))
+    array = to_array(picture, bits or _usual_bits(kind, picture))
     if kind == "JPEG" and array.shape[-1] == 4:
         array = over_white(array)
         warnings.warn(f"{path}: JPEG has no transparency, so the picture is laid on white", UserWarning, stacklevel=2)
@@ -152,7 +152,7 @@ def _what_is_missing(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return f"no such file, there is no folder {path.parent}"
-    return f"no such file{near_match(path.name, names)}"
+    return f"no such file{near_file(path.name, names)}"
 
 
 def _size_check(label: str, max_pixels: int) -> SizeCheck:
@@ -198,5 +198,5 @@ def _check_target(path: Path) -> None:
         raise PictureError(f"{path}: is write-protected; choose another name or change its permissions")
 
 
-def _usual_bits(kind: str) -> int:
-    return 16 if kind == "TIFF" else 8
+def _usual_bits(kind: str, picture: Picture) -> int:
+    return 16 if kind == "TIFF" or (kind in _DEEP_FORMATS and picture.bits > 8) else 8
