@@ -53,6 +53,17 @@ def test_every_form_of_a_picture_gives_the_same_result(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("studio")
+def test_an_input_is_never_written() -> None:
+    before = Path("harbour.jpg").read_bytes()
+    result = impasto.transfer("harbour.jpg", "starry.jpg", **FAST)
+    for write in (result.save, result.save_plot):
+        with pytest.raises(impasto.UsageError, match=r"harbour\.jpg: is an input, and inputs are never written"):
+            write("./harbour.jpg")
+    assert Path("harbour.jpg").read_bytes() == before
+    assert len(repr(result)) < 100
+
+
+@pytest.mark.usefixtures("studio")
 def test_a_result_in_every_form() -> None:
     result = impasto.transfer("harbour.jpg", "starry.jpg", **FAST)
     assert (result.picture.size, result.picture.mode) == ((48, 36), "RGB")

@@ -175,3 +175,12 @@ def test_in_python() -> None:
     assert np.abs(way[1].array.astype(int) - results[1].array).max() <= 2
     with pytest.raises(UsageError, match="sise: no such setting"):
         package.grid(["harbour.jpg"], ["starry.jpg"], sise=3)
+
+
+def test_a_grid_is_prepared_in_full_before_the_first_picture(impasto: Command, studio: Path) -> None:
+    paint(studio / "tall.jpg", 40, 80)
+    Image.new("L", (64, 48), 255).save(studio / "mask.png")
+    shown = impasto("grid", "harbour.jpg", "tall.jpg", "--styles", "starry.jpg", "--masks", "mask.png", *FAST)
+    assert shown.code == 2
+    assert "mask.png: is 64×48, and tall.jpg is 40×80" in shown.last_line
+    assert not list(studio.glob("*.png.*")) + list(studio.glob("harbour-*"))

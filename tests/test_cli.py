@@ -18,6 +18,7 @@ from PIL import Image
 
 import impasto as package
 from impasto import api, console, session
+from impasto.cli import build_app
 from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
 from impasto.encoders.tiling import Tile, tiles
 from impasto.methods.transfer import TransferSettings
@@ -444,6 +445,19 @@ def test_rerun_makes_the_same_picture(transfer: Command, impasto: Command) -> No
     assert read_record(Path("harbour-starry-2.png")).settings["encoder"] == "tiny.safetensors"
 
 
+def test_rerun_finds_inputs_from_any_folder(impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, folder in (("harbour.jpg", "photos"), ("starry.jpg", "art"), (None, "elsewhere")):
+        (studio / folder).mkdir()
+        if name:
+            (studio / name).rename(studio / folder / name)
+    impasto("transfer", "photos/harbour.jpg", "art/starry.jpg", *FAST, "-o", "photos/out.png")
+    monkeypatch.chdir(studio / "elsewhere")
+    (studio / "elsewhere" / "tiny.safetensors").hardlink_to(studio / "tiny.safetensors")
+    shown = impasto("rerun", "../photos/out.png")
+    assert (shown.code, shown.out) == (0, "../photos/out-2.png\n")
+    assert np.array_equal(pixels("../photos/out.png"), pixels("../photos/out-2.png"))
+
+
 def test_rerun_reads_the_record_beside_a_picture(transfer: Command, impasto: Command) -> None:
     transfer("-o", "out.png", "--record", "out.json")
     assert impasto("rerun", "out.json").out == "out-2.png\n"
@@ -736,3 +750,11 @@ def test_a_preview_is_in_the_colours_of_the_result(transfer: Command, monkeypatc
     chroma = [one[..., 0] - one[..., 2] for one in (shown, result)]
     assert np.abs(chroma[1]).mean() > 5
     assert np.abs(chroma[0] - chroma[1]).mean() < 8
+
+
+# Completion
+
+
+def test_completion_knows_the_options_of_methods() -> None:
+    app = build_app(["--install-completion"], choose_console(quiet=True, events=False))
+    assert "--style-strength" in app.generate_completion(shell="bash")  # noqa: S604  (the name of one)

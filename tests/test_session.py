@@ -226,6 +226,15 @@ def test_a_killed_run_leaves_the_old_result_whole_and_resumes(
 # Going on
 
 
+def test_unfinished_work_of_the_same_name_is_mentioned(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        interrupted(transfer, patched)
+    shown = transfer("-o", "out.png")
+    assert shown.out == "out-2.png\n"
+    assert f"there is unfinished work of this name: impasto resume {CHECKPOINT} goes on with it" in shown.err
+    assert "unfinished" not in transfer("-o", "new.png").err
+
+
 def interrupted(transfer: Command, monkeypatch: pytest.MonkeyPatch, *words: object, output: str = "out.png") -> None:
     signals_at(monkeypatch, 5, signal.SIGINT)
     assert transfer("-o", output, "--steps", STEPS, *words).code == 130

@@ -356,6 +356,35 @@ def test_a_style_is_cut_by_its_own_map_alone(work: Callable[..., Work]) -> None:
     assert torch.allclose(first, second, atol=1e-6)
 
 
+def test_what_is_kept_is_there_from_the_start(work: Callable[..., Work]) -> None:
+    begun = work(soft(0), soft(1), pictures={"mask": left_half()}, masks="left.png", start="noise")
+    moved = change(soft(0), begun.synthesis.picture)
+    assert moved[80:].max() < 1e-3
+    assert moved[:32].mean() > 0.05
+
+
+@pytest.mark.parametrize(("field", "value"), [("feather", 0.1), ("rest", "last"), ("guidance", "all")])
+def test_what_is_said_of_regions_needs_some(work: Callable[..., Work], field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{field}: there are no regions: give masks or a segmentation, or leave"):
+        work(soft(0), soft(1), pictures={}, **{field: value})
+
+
+def test_regions_of_no_strength_at_all_are_nothing_to_paint(work: Callable[..., Work]) -> None:
+    masks = {"mask": left_half()}
+    with pytest.raises(UsageError, match=r"^region_strengths: every region keeps the content"):
+        work(soft(0), soft(1), pictures=masks, masks="left.png", region_strengths="left:0")
+
+
+def test_a_mask_that_is_turned_round_has_a_name() -> None:
+    with pytest.raises(UsageError, match=r"^masks: not: needs the mask's file right after it"):
+        TransferSettings.of(masks="not:")
+
+
+def test_only_masks_are_turned_round() -> None:
+    assert TransferSettings.of(masks="not:a.png").pictures == {"mask": "a.png"}
+    assert TransferSettings.of(segmentation="not:a.png").pictures == {"segmentation": "not:a.png"}
+
+
 def test_regions_are_counted_in_the_memory_of_the_work(work: Callable[..., Work]) -> None:
     both = {"mask": left_half(), "mask2": left_half()}
     plain = work(soft(0), soft(1), pictures={})

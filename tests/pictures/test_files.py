@@ -93,6 +93,13 @@ def test_tiff_is_written_with_16_bits_and_png_with_8_unless_asked(tmp_path: Path
         assert read_picture(tmp_path / f"d{suffix}").bits == bits
 
 
+def test_a_png_is_as_deep_as_its_picture(tmp_path: Path) -> None:
+    write_picture(picture_of(noise(dtype=np.uint16)), tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").bits == 16
+    write_picture(picture_of(noise(dtype=np.uint16)), tmp_path / "shallow.png", bits=8)
+    assert read_picture(tmp_path / "shallow.png").bits == 8
+
+
 def test_values_are_rounded_to_the_nearest_level_and_cut_at_the_ends() -> None:
     values = torch.tensor([-0.5, 0.4 / 255, 0.6 / 255, 254.4 / 255, 254.6 / 255, 1.5])
     picture = Picture(values.view(1, 1, 1, 6).expand(1, 3, 1, 6))
