@@ -104,9 +104,13 @@ FIRST = [
     ("lighthouse", "udnie", {}),
 ]
 
+BLENDED = ("starry-night", "wheat-field", "great-wave", "the-scream", "composition-vii", "udnie", "the-kiss")
+BLENDS: list[dict[str, Any]] = [{}, {"character": 0.5}, {"character": 1.0}, {"per_layer": True}]
+
 
 def main() -> None:
-    special = {"first": first, "plot": plot, "color": colours, "texture": textures, "strip": strip, "scales": scales}
+    special = {"first": first, "plot": plot, "color": colours, "texture": textures}
+    special |= {"strip": strip, "scales": scales, "blend": blends}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
     for name in sys.argv[1:] or [*special, *STRIPS]:
@@ -139,6 +143,17 @@ def scales() -> None:
     ]
     tiles += [("lighthouse.jpg, new-style.png", impasto.transfer(content, style, size=SIZE).picture)]
     save(contact_sheet(tiles, columns=6, width=200), "scales")
+
+
+def blends() -> None:
+    """Two photographs, each in the style that all the paintings share; from the nearest of it to the mean."""
+    works = [EXAMPLES / f"{name}.jpg" for name in BLENDED]
+    tiles = []
+    for name in ("parrots", "village"):
+        photo = EXAMPLES / f"{name}.jpg"
+        tiles.append((photo.name, Image.open(photo)))
+        tiles += [(caption(one) or "blend", impasto.blend(photo, works, size=SIZE, **one).picture) for one in BLENDS]
+    save(contact_sheet(tiles, columns=1 + len(BLENDS), width=240), "blend")
 
 
 def colours() -> None:

@@ -752,6 +752,37 @@ def test_a_preview_is_in_the_colours_of_the_result(transfer: Command, monkeypatc
     assert np.abs(chroma[0] - chroma[1]).mean() < 8
 
 
+# Sets of works
+
+
+def test_a_folder_stands_for_the_works_in_it(impasto: Command, studio: Path) -> None:
+    works = studio / "works" / "more"
+    works.mkdir(parents=True)
+    for seed in range(6):
+        paint(works / f"{seed}.jpg", 60, 60, seed=seed)
+    (works / "notes.txt").write_text("no picture")
+    paint(works / ".hidden.jpg", 60, 60)
+    shown = impasto("blend", "harbour.jpg", "works", *FAST)
+    assert (shown.code, shown.out) == (0, "harbour-works.png\n")
+    assert " · 0.jpg 60×60 · " in shown.err
+    assert " · 2 more · " in shown.err
+    assert [one.role for one in read_record(Path("harbour-works.png")).inputs][-1] == "style6"
+    assert impasto("rerun", "harbour-works.png").code == 0
+    assert np.array_equal(pixels("harbour-works.png"), pixels("harbour-works-2.png"))
+    listed = api.blend("harbour.jpg", sorted(works.glob("[0-9].jpg")), encoder="tiny.safetensors", size=48, steps=2)
+    assert listed.record.settings["character"] == 0
+
+
+@pytest.mark.usefixtures("studio")
+def test_a_folder_without_pictures_is_one_sentence(impasto: Command) -> None:
+    Path("works").mkdir()
+    shown = impasto("blend", "harbour.jpg", "works")
+    assert shown.code == 1
+    assert shown.err == "works: there are no pictures in this folder; put some there, or choose another\n"
+    shown = impasto("transfer", "harbour.jpg", "works")
+    assert shown.err == "works: is a folder; name a picture in it\n"
+
+
 # Completion
 
 

@@ -17,7 +17,16 @@ from studio import FAST, Command, paint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-STRANGERS = ("photo.jpg", "painting.jpg", "day.jpg", "dusk.jpg", "new-style.png", "holiday/a.jpg", "paintings/b.jpg")
+STRANGERS = (
+    "photo.jpg",
+    "painting.jpg",
+    "day.jpg",
+    "dusk.jpg",
+    "new-style.png",
+    "holiday/a.jpg",
+    "paintings/b.jpg",
+    "van-gogh/c.jpg",
+)
 MAPS = ("day-map.png", "dusk-map.png")
 """What the guide's commands name and `examples/` does not have."""
 

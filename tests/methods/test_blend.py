@@ -1,0 +1,144 @@
+"""Blends: the works' style at the point nearest to the content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from impasto.encoders import load_encoder
+from impasto.errors import UsageError
+from impasto.library.simplex import Vector
+from impasto.machine import Machine
+from impasto.methods.blend import BlendSettings, blend, weights_of_works
+from impasto.methods.transfer import TransferSettings, transfer
+from impasto.methods.work import Work
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize
+
+CPU = Machine.choose("cpu")
+LAYERS = "relu1_1,relu2_1"
+Weigh = Callable[..., Vector]
+
+
+def smooth(seed: int, grain: int = 6, height: int = 64, width: int = 96) -> Picture:
+    """A picture of patches of some size, in a colour of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, height // grain, width // grain, generator=generator)
+    return Picture(resize(coarse * torch.rand(1, 3, 1, 1, generator=generator), height, width), name=f"{seed}.png")
+
+
+WORKS = [smooth(seed, grain=2 + seed % 5) for seed in range(1, 9)]
+
+
+@pytest.fixture
+def weigh(lively_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weigh:
+    monkeypatch.setattr("impasto.library.signature.SIDE", 64)
+    encoder = load_encoder(str(lively_path))
+
+    def weights(content: Picture, works: list[Picture], layer: str = "relu1_1", **values: Any) -> Vector:
+        settings = BlendSettings.of(style_layers=LAYERS, **values)
+        return weights_of_works(encoder, content, works, settings, {})[layer]
+
+    return weights
+
+
+@pytest.fixture
+def settings(lively_path: Path) -> dict[str, Any]:
+    return {"encoder": str(lively_path), "size": 96, "coarsest": 96, "steps": 4, "style_layers": LAYERS} | {
+        "content_layers": "relu2_2"
+    }
+
+
+def finished(work: Work) -> torch.Tensor:
+    return work.finish(work.synthesis.run()).pixels
+
+
+def test_a_content_that_is_joined_from_works_has_those(weigh: Weigh) -> None:
+    joined = torch.cat((WORKS[2].pixels[..., :48], WORKS[5].pixels[..., 48:]), -1)
+    found = weigh(Picture(joined), WORKS, shrinkage=0)
+    assert found.sum() == pytest.approx(1, abs=1e-12)
+    assert found.min() >= 0
+    assert found[[2, 5]] == pytest.approx(0.5, abs=0.15)
+    assert found[[2, 5]].sum() > 0.9
+
+
+@pytest.mark.parametrize("which", [0, 5])
+def test_a_content_that_is_one_of_the_works_has_its_style(weigh: Weigh, which: int) -> None:
+    np.testing.assert_allclose(weigh(WORKS[which], WORKS, shrinkage=0), np.eye(len(WORKS))[which], atol=1e-6)
+
+
+def test_the_order_of_works_does_not_matter(weigh: Weigh) -> None:
+    there, back = weigh(smooth(0), WORKS), weigh(smooth(0), WORKS[::-1])
+    np.testing.assert_allclose(there, back[::-1], atol=1e-6)
+
+
+def test_character_leads_to_the_mean_of_all_works(weigh: Weigh) -> None:
+    nearest, half, mean = (weigh(smooth(0), WORKS, character=share) for share in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(mean, 1 / len(WORKS))
+    np.testing.assert_allclose(half, (nearest + mean) / 2)
+
+
+def test_shrinkage_spreads_the_weights(weigh: Weigh) -> None:
+    numbers = [1 / np.square(weigh(smooth(0), WORKS, shrinkage=amount)).sum() for amount in (0, 0.1, 10)]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 0.9 * len(WORKS)
+
+
+def test_preferred_works_take_more_part(weigh: Weigh) -> None:
+    even = weigh(smooth(0), WORKS, shrinkage=1)
+    preferred = weigh(smooth(0), WORKS, shrinkage=1, style_weights=[9.0] + [1.0] * (len(WORKS) - 1))
+    assert preferred[0] > even[0] + 0.1
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_works_than_wanted(weigh: Weigh, most: int) -> None:
+    found = weigh(smooth(0), WORKS, shrinkage=0.1, max_works=most)
+    assert np.count_nonzero(found) <= most
+    assert found.sum() == pytest.approx(1)
+
+
+def test_each_layer_may_have_weights_of_its_own(weigh: Weigh) -> None:
+    fine, coarse = (weigh(smooth(0), WORKS, layer, per_layer=True) for layer in ("relu1_1", "relu2_1"))
+    together = [weigh(smooth(0), WORKS, layer) for layer in ("relu1_1", "relu2_1")]
+    assert np.abs(fine - coarse).max() > 0.01
+    np.testing.assert_array_equal(*together)
+
+
+def test_a_blend_of_one_work_is_a_transfer(settings: dict[str, Any]) -> None:
+    blended = blend(smooth(0), [WORKS[0]], BlendSettings.of(**settings), CPU)
+    plain = transfer(smooth(0), [WORKS[0]], TransferSettings.of(**settings), CPU)
+    assert torch.equal(finished(blended), finished(plain))
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_what_is_painted_is_the_mixture(settings: dict[str, Any], weigh: Weigh, per_layer: bool) -> None:
+    blended = blend(smooth(0), WORKS, BlendSettings.of(**settings, per_layer=per_layer), CPU)
+    shares = {one: weigh(smooth(0), WORKS, one, per_layer=per_layer).tolist() for one in ("relu1_1", "relu2_1")}
+    mixed = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU, shares=shares)
+    assert torch.allclose(finished(blended), finished(mixed), atol=1e-4)
+    even = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU)
+    assert not torch.allclose(finished(blended), finished(even), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"masks": "a.png"}, "masks and segmentation: blend paints the whole picture in one style; use transfer"),
+        ({"per_layer": True, "mix": "losses"}, "per_layer: mixes targets layer by layer"),
+        ({"character": 1.5}, "character: 1.5 is not allowed, it should be at most 1"),
+        ({"max_works": 0}, "max_works: 0 is not allowed, it should be at least 1"),
+    ],
+)
+def test_one_sentence_for_what_a_blend_cannot_be(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        BlendSettings.of(**values)
+
+
+def test_preferences_for_another_number_of_works_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="style_weights: 2 weights for 8 styles"):
+        blend(smooth(0), WORKS, BlendSettings.of(**settings, style_weights=[1, 2]), CPU)
