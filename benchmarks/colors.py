@@ -2,7 +2,8 @@
 
     python benchmarks/colors.py --out benchmarks/results/colors
 
-Pairs and settings are those of the guide's sheet (docs/make_pictures.py). Writes a table (.md) and numbers (.json).
+Pairs and settings are those of the guide's sheets (docs/make_pictures.py), and every way to match colours without
+painting. Writes a table (.md) and numbers (.json).
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import impasto
+from impasto.pictures.color_matching import Matching
 from impasto.pictures.resize import resize
 from measures import chroma_distance, color_distance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-from make_pictures import COLOURS, EXAMPLES, SIZE, caption
+from make_pictures import COLOURED, EXAMPLES, SIZE, SPACES, WAYS, caption
+
+MATCHES = [{"color_only": True, "color_match": m} for m in get_args(Matching)]
 
 
 def main() -> None:
@@ -25,10 +30,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     options = parser.parse_args()
     rows = []
-    for name, painting, variants in COLOURS:
+    for name, painting in COLOURED:
         content, style = (impasto.read_picture(EXAMPLES / f"{one}.jpg").pixels for one in (name, painting))
         before = color_distance(content, style)
-        for settings in variants:
+        for settings in [*WAYS, *SPACES, *MATCHES]:
             result = impasto.transfer(EXAMPLES / f"{name}.jpg", EXAMPLES / f"{painting}.jpg", size=SIZE, **settings)
             small = resize(content, *result.tensor.shape[-2:])
             to_content, to_style = (color_distance(result.tensor, one) for one in (small, style))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,6 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
         ],
     ),
     "mask": ("astronaut", "starry-night", [{}, {"masks": "not:astronaut-face.png"}]),
-    "color-spaces": (
-        "parrots",
-        "the-scream",
-        [{"keep_color": "after", "color_space": s} for s in ("yuv", "ycbcr", "lab", "luv", "oklab")],
-    ),
     "color-match": (
         "parrots",
         "the-scream",
@@ -85,11 +81,16 @@ STRIPS: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
         ],
     ),
     "photoreal": ("lighthouse", "sunset", [{"photoreal": p} for p in ("off", "fit", "full")]),
+    "average": ("barn", "udnie", [{"average": a} for a in (0.0, 0.9, 0.98)]),
+    "scale-ratio": ("village", "the-scream", [{"scale_ratio": r} for r in (1.4, 2.0, 4.0)]),
+    "tolerance": ("barn", "wheat-field", [{"tolerance": t} for t in (0.0, 0.001, 0.05)]),
     "grain": ("barn", "wheat-field", [{"grain": g} for g in (0.0, 0.5, 1.0)]),
 }
-COLOURS: list[tuple[str, str, list[dict[str, Any]]]] = [
-    (content, style, [*({"keep_color": k} for k in ("none", "luminance", "after", "match")), {"color_only": True}])
-    for content, style in (("parrots", "the-scream"), ("cat", "starry-night"), ("village", "udnie"))
+COLOURED = (("parrots", "the-scream"), ("cat", "starry-night"), ("village", "udnie"))
+WAYS: list[dict[str, Any]] = [{"keep_color": k} for k in ("none", "luminance", "after", "match")]
+WAYS.append({"color_only": True})
+SPACES: list[dict[str, Any]] = [
+    {"keep_color": "after", "color_space": s} for s in ("yuv", "ycbcr", "lab", "luv", "oklab")
 ]
 TEXTURES: list[tuple[str, dict[str, Any]]] = [
     ("strokes.jpg", {"width": 384, "height": 384}),
@@ -109,7 +110,8 @@ BLENDS: list[dict[str, Any]] = [{}, {"character": 0.5}, {"character": 1.0}, {"pe
 
 
 def main() -> None:
-    special = {"first": first, "plot": plot, "color": colours, "texture": textures}
+    special: dict[str, Callable[[], None]] = {"first": first, "plot": plot, "texture": textures}
+    special |= {"color": partial(colours, "color", WAYS), "color-spaces": partial(colours, "color-spaces", SPACES)}
     special |= {"strip": strip, "scales": scales, "blend": blends}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
@@ -156,13 +158,13 @@ def blends() -> None:
     save(contact_sheet(tiles, columns=1 + len(BLENDS), width=240), "blend")
 
 
-def colours() -> None:
-    """A row for each content: itself, and every way to keep its colours."""
+def colours(name: str, ways: list[dict[str, Any]]) -> None:
+    """A row for each content: itself, and its colours kept in several ways."""
     tiles = []
-    for content, style, variants in COLOURS:
+    for content, style in COLOURED:
         tiles.append((f"{content}.jpg, {style}.jpg", beside(content, [style])))
-        tiles += [(caption(v), painted(content, style, {"size": SIZE, **v})) for v in variants]
-    save(contact_sheet(tiles, columns=6, width=200), "color")
+        tiles += [(caption(v, ways), painted(content, style, {"size": SIZE, **v})) for v in ways]
+    save(contact_sheet(tiles, columns=1 + len(ways), width=200), name)
 
 
 def textures() -> None:

@@ -191,7 +191,16 @@ class JsonConsole(QuietConsole):
 
     def begin(self, running: Running, seconds: float) -> None:
         scales = [[scale.width, scale.height, scale.steps] for scale in running.synthesis.schedule]
-        self._say("begin", scales=scales, estimated_seconds=seconds, estimated_memory=running.estimated_memory)
+        self._say(
+            "begin",
+            method=running.job.method.name,
+            inputs={role: str(picture.path or picture.name) for role, picture in running.pictures.items()},
+            settings=running.job.settings.model_dump(mode="json"),
+            device=str(running.machine.device),
+            scales=scales,
+            estimated_seconds=seconds,
+            estimated_memory=running.estimated_memory,
+        )
 
     def step(self, step: Step) -> None:
         facts = {name: value for name, value in vars(step).items() if name != "preview"}
