@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -77,7 +78,8 @@ def prepare(parts: Sequence[Part], downloads: DownloadObserver | None = None) ->
     for part in parts:
         own = {(role, str(s) if isinstance(s, str | PathLike) else id(s)) for role, s in part.job.inputs.items()}
         if own - seen:
-            part.job.begin(downloads)
+            with warnings.catch_warnings(action="ignore"):  # they come again when the part's turn comes
+                part.job.begin(downloads)
         seen |= own
 
 

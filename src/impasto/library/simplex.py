@@ -86,7 +86,6 @@ def nearest_of_many(points: Tensor, target: Tensor, *, shrinkage: float = 0.0, p
     unit = max(float(target @ target), np.finfo(float).tiny)
     chosen = _lowest(squares / 2 - wanted, CANDIDATES)
     iterations = 0
-    best = np.inf
     while True:
         rows = points[torch.from_numpy(chosen)].double()
         active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted[chosen], pull)
@@ -96,10 +95,10 @@ def nearest_of_many(points: Tensor, target: Tensor, *, shrinkage: float = 0.0, p
         gradient[support] += pull * own
         gap = 2 * float(own @ gradient[support] - gradient.min()) / unit
         iterations += steps
-        if gap <= TOLERANCE_OF_MANY or gap >= best:
+        better = _lowest(gradient, CANDIDATES)
+        if gap <= TOLERANCE_OF_MANY or np.isin(better, chosen).all():
             break
-        best = gap
-        chosen = np.union1d(support, _lowest(gradient, CANDIDATES))
+        chosen = np.union1d(support, better)
     weights = np.zeros(count)
     weights[support] = own
     distance = float((mixture - target).square().sum()) / unit

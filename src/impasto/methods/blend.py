@@ -77,7 +77,7 @@ def weights_of_works(
 ) -> dict[str, Vector]:
     """Weights `(K,)`, of sum 1, of the works, by layer."""
     layers = tuple(encoder.check_layers(settings.style_layer_weights))
-    own, *others = (_signature(encoder, one, layers, known) for one in (content, *works))
+    own, *others = (_signature(encoder, one, settings, known) for one in (content, *works))
     by_layer = products(others, own)
     prior = np.array(settings.shares(len(works)))
     if settings.per_layer:
@@ -112,8 +112,9 @@ def _nearest(one: Products, prior: Vector, settings: BlendSettings, chosen: np.n
     )
 
 
-def _signature(encoder: VGG, picture: Picture, layers: Sequence[str], known: dict[Any, Any]) -> Signature:
-    key = ("signature", picture.sha256 or picture, encoder.name, *sorted(layers))
+def _signature(encoder: VGG, picture: Picture, settings: BlendSettings, known: dict[Any, Any]) -> Signature:
+    layers = sorted(settings.style_layer_weights)
+    key = ("signature", picture.sha256 or picture, settings.encoder, settings.pooling, *layers)
     if key not in known:
         known[key] = signature(encoder, picture, layers)
     found: Signature = known[key]
