@@ -766,6 +766,7 @@ def test_a_folder_stands_for_the_works_in_it(impasto: Command, studio: Path) -> 
     assert (shown.code, shown.out) == (0, "harbour-works.png\n")
     assert " · 0.jpg 60×60 · " in shown.err
     assert " · 2 more · " in shown.err
+    assert " of 6 works: " in shown.err
     assert [one.role for one in read_record(Path("harbour-works.png")).inputs][-1] == "style6"
     assert impasto("rerun", "harbour-works.png").code == 0
     assert np.array_equal(pixels("harbour-works.png"), pixels("harbour-works-2.png"))

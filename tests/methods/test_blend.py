@@ -139,6 +139,14 @@ def test_one_sentence_for_what_a_blend_cannot_be(values: dict[str, Any], message
         BlendSettings.of(**values)
 
 
+def test_which_works_take_part_is_told(settings: dict[str, Any]) -> None:
+    (told,) = blend(WORKS[3], WORKS, BlendSettings.of(**settings, shrinkage=0), CPU).remarks
+    assert told == "1 of 8 works: 4.png 100%"
+    (told,) = blend(smooth(0), WORKS, BlendSettings.of(**settings, character=1), CPU).remarks
+    assert told.startswith("8 of 8 works: 1.png 12%, 2.png 12%, ")
+    assert told.endswith(" and 2 more")
+
+
 def test_preferences_for_another_number_of_works_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="style_weights: 2 weights for 8 styles"):
         blend(smooth(0), WORKS, BlendSettings.of(**settings, style_weights=[1, 2]), CPU)

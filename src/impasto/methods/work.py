@@ -27,6 +27,8 @@ class Work:
     """Of memory, for the synthesis."""
     finishing: Callable[[Tensor], Tensor] = lambda pixels: pixels
     """What is done to the synthesised pixels `(1, 3, H, W)`, of any size, on the CPU."""
+    remarks: tuple[str, ...] = ()
+    """What the method found out about its inputs, a sentence each."""
 
     def finish(self, pixels: Tensor) -> Picture:
         """The result from the synthesised pixels."""
