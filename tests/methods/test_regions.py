@@ -320,7 +320,7 @@ def test_a_small_region_is_painted_as_strongly_as_a_large_one(work: Callable[...
         reached.append(float(after / before))
     small, large = reached
     assert small < 0.5
-    assert small == pytest.approx(large, rel=0.5)
+    assert small == pytest.approx(large, rel=0.2)
 
 
 def test_content_holds_more_where_it_is_told_to(work: Callable[..., Work]) -> None:
