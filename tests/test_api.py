@@ -173,9 +173,12 @@ def test_another_thread_can_cancel() -> None:
 
     other = threading.Thread(target=canceller)
     other.start()
-    with pytest.raises(impasto.Interrupted):
+    with pytest.raises(impasto.Interrupted) as stopped:
         impasto.transfer("harbour.jpg", "starry.jpg", cancel=cancel, observers=[observer], **FAST)
     other.join()
+    assert stopped.value.result is not None
+    assert len(stopped.value.result.history) == 1
+    assert stopped.value.result.picture.size == (48, 36)
     assert steps == [1]
 
 

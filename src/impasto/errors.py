@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from impasto.results import Result
 
 
 class ImpastoError(Exception):
@@ -32,9 +36,20 @@ class OutOfMemoryError(ImpastoError):
 
 
 class Interrupted(ImpastoError):  # noqa: N818  (nothing went wrong)
-    """Somebody stopped the work; the message says what became of it. The command line exits with 130."""
+    """Somebody stopped the work; the message says what became of it. The command line exits with 130.
+
+    In Python, `result` is what was reached, if anything was.
+    """
 
     exit_code = 130
+
+    def __init__(self, message: str, reached: Callable[[], Result] | None = None) -> None:
+        super().__init__(message)
+        self._reached = reached
+
+    @property
+    def result(self) -> Result | None:
+        return None if self._reached is None else self._reached()
 
 
 def near_match(word: str, known: Iterable[str]) -> str:

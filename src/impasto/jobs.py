@@ -193,7 +193,7 @@ class Running:
             for observer in watching:
                 observer(step)
         if self.cancel.is_set() and not self.synthesis.finished:
-            raise Interrupted("stopped before the end; impasto.steps() gives what was reached")
+            raise Interrupted("stopped before the end; what was reached is the error's result", self.result)
         return self.result()
 
     def changed_files(self) -> list[str]:
