@@ -36,7 +36,7 @@ def main() -> None:
     rows = [measured("exemplar", exemplar), measured("side by side", exemplar.tile(1, 1, times, times))]
     for name, settings in VARIANTS.items():
         result = impasto.texture(options.exemplar, width=options.size, height=options.size, **settings)
-        result.save(options.pictures / f"texture{name.replace(' ', '').replace('--', '-')}.png")
+        result.save(options.pictures / f"texture-{name.strip('-').replace(' ', '-')}.png")
         rows.append(measured(name, result.tensor) | {"seconds": result.record.seconds})
         print(rows[-1], flush=True)
     options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
