@@ -226,13 +226,19 @@ def test_a_killed_run_leaves_the_old_result_whole_and_resumes(
 # Going on
 
 
-def test_unfinished_work_of_the_same_name_is_mentioned(transfer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_work_of_the_same_name_is_mentioned(
+    transfer: Command, impasto: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched:
         interrupted(transfer, patched)
     shown = transfer("-o", "out.png")
     assert shown.out == "out-2.png\n"
     assert f"there is unfinished work of this name: impasto resume {CHECKPOINT} goes on with it" in shown.err
     assert "unfinished" not in transfer("-o", "new.png").err
+    Path("out.png").write_bytes(b"something else")
+    resumed = impasto("resume", CHECKPOINT)
+    assert (resumed.code, Path(resumed.out.strip()).name) == (0, "out-3.png")
+    assert "there is unfinished work" not in resumed.err
 
 
 def interrupted(transfer: Command, monkeypatch: pytest.MonkeyPatch, *words: object, output: str = "out.png") -> None:

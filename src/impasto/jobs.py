@@ -36,7 +36,7 @@ from impasto.synthesis.checkpoint import load_checkpoint, save_checkpoint
 Observer = Callable[[Step], None]
 
 MOST_THREADS = 256
-"""Beyond them, computers run out of something else."""
+"""Far more than pay; a million of them crash PyTorch."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count, takewhile
 from pathlib import Path
@@ -59,7 +59,7 @@ class Output:
         """
         try:
             self._refuse_folders()
-            self._refuse_inputs(inputs)
+            refuse_inputs(self.files, inputs)
             free = self if self.force else self._numbered()
         except OSError as error:  # a name that is too long, a folder that may not be read
             raise PictureError(write_failure(Path(error.filename or self.path), error)) from error
@@ -91,12 +91,6 @@ class Output:
             if path is not None and path.is_dir():
                 raise PictureError(f"{path}: is a folder; add a file name, such as {path / 'picture.png'}")
 
-    def _refuse_inputs(self, inputs: Iterable[Path]) -> None:
-        for one in inputs:
-            for path in self.files:
-                if path.exists() and one.exists() and path.samefile(one):
-                    raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
-
     def earlier(self) -> Iterator[Self]:
         """Where there are results or unfinished work of this name: as it is, and numbered."""
         return takewhile(lambda one: any(one._traces()), self._versions())
@@ -107,7 +101,7 @@ class Output:
             yield replace(self, path=self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"))
 
     def _numbered(self) -> Self:
-        taken = [*self.earlier()]
+        taken = [] if self.checkpoint else [*self.earlier()]  # a checkpoint that is gone on from is no other work
         free = next(one for one in self._versions() if not any(one._traces()))
         unfinished = tuple(one.checkpoint_path for one in taken if one.checkpoint_path.exists())
         return replace(free, plot=free_name(self.plot), record=free_name(self.record), unfinished=unfinished)
@@ -126,6 +120,14 @@ class Output:
             _check_place(path)
         if len(set(places)) < len(places):
             raise UsageError(f"{self.path}: is named for two things; choose another name")
+
+
+def refuse_inputs(files: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise `UsageError` where one of the files to be written is an input."""
+    for one in inputs:
+        for path in files:
+            if path.exists() and one.exists() and path.samefile(one):
+                raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
 
 
 def default_path(inputs: Iterable[Path]) -> Path:

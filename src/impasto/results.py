@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from impasto.errors import UsageError
+from impasto.output import refuse_inputs
 from impasto.pictures.files import to_array, to_pil, write_picture
 from impasto.pictures.picture import Picture
 from impasto.records import Record
@@ -62,9 +62,7 @@ class Result:
         plot_losses(self.history, path)
 
     def _refuse_inputs(self, path: Path) -> None:
-        for one in self.record.inputs:
-            if one.path is not None and path.exists() and Path(one.path).exists() and path.samefile(one.path):
-                raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
+        refuse_inputs([path], (Path(one.path) for one in self.record.inputs if one.path is not None))
 
     def __repr__(self) -> str:
         record = self.record
