@@ -18,7 +18,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from impasto.api import blend, grid, rerun, resume, steps, strip, texture, transfer
     from impasto.encoders import load_encoder
-    from impasto.errors import ImpastoError, Interrupted, OutOfMemoryError, PictureError, UsageError, WeightsError
+    from impasto.errors import (
+        ImpastoError,
+        Interrupted,
+        LibraryError,
+        OutOfMemoryError,
+        PictureError,
+        UsageError,
+        WeightsError,
+    )
     from impasto.losses import (
         ContentLoss,
         GramLoss,
@@ -44,6 +52,7 @@ _HOMES = {
     "impasto.errors": (
         "ImpastoError",
         "Interrupted",
+        "LibraryError",
         "OutOfMemoryError",
         "PictureError",
         "UsageError",
@@ -76,6 +85,7 @@ __all__ = [
     "GramLoss",
     "ImpastoError",
     "Interrupted",
+    "LibraryError",
     "Loss",
     "Moments",
     "Objective",

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto import batches, jobs
 from impasto.jobs import Job, Observer, Running
@@ -15,6 +15,10 @@ from impasto.methods import find_method
 from impasto.pictures.files import Source
 from impasto.records import read_record
 from impasto.results import Result
+from impasto.sets import Wanted, blend_job
+
+if TYPE_CHECKING:
+    from impasto.library.search import Selection
 
 WHERE = ("device", "precision", "threads", "memory", "max_pixels")
 """Options that say where and within what the work is done."""
@@ -77,20 +81,25 @@ def steps(
 
 def blend(
     content: Source,
-    works: Source | Sequence[Source],
+    works: Source | Selection | Sequence[Source | Selection],
     *,
+    tag: str | Sequence[str] = (),
+    author: str | None = None,
+    text: str | None = None,
+    prefer: Mapping[str, float] | None = None,
     observers: Iterable[Observer] = (),
     cancel: threading.Event | None = None,
     **options: Any,
 ) -> Result:
-    """Repaint `content` in the style that `works` share: a folder of them, or a list of pictures and folders.
+    """Repaint `content` in the style that `works` share: pictures, folders of them, style libraries or parts of these.
 
-    `options` are those of `BlendSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
-    `transfer`.
+    Of libraries those works take part that carry each `tag`, are by the `author` and have the `text` in what is
+    known of them; `prefer` says how many times as much as others those with a tag count. `options` are those of
+    `BlendSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of `transfer`.
     """
-    several: Sequence[Source] = works if isinstance(works, list | tuple) else [works]  # type: ignore[list-item]
-    inputs = jobs.inputs_of(find_method("blend"), [content, *several])
-    return _run(Job.of("blend", inputs, **_apart(options)).begin(), observers, cancel)
+    several: Sequence[Any] = works if isinstance(works, list | tuple) else [works]
+    wanted = Wanted.of(tag=tag, author=author, text=text, prefer=prefer or {})
+    return _run(blend_job(content, several, wanted=wanted, **_apart(options)).begin(), observers, cancel)
 
 
 def texture(

@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, Token
 from impasto import __version__
 from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
+from impasto.library_commands import library_app
 from impasto.methods import METHODS, Method
 from impasto.options import COMMON, GROUPS, MachineOptions, OutputOptions, TalkOptions
 from impasto.usage import explain
@@ -47,6 +48,15 @@ GRID_OPTIONS = (
             ),
         ],
     ),
+)
+STYLE_SET = inspect.Parameter(
+    "style_set",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=(),
+    annotation=Annotated[
+        list[Path],
+        Parameter(group=COMMON, negative=(), show_default=False, help="Further works: a folder or a style library."),
+    ],
 )
 STRIP_OPTIONS = (
     inspect.Parameter(
@@ -135,13 +145,15 @@ def build_app(words: Sequence[str], console: Console) -> App:
         app.command(make() if completing or called == name else _stub, name=name, help=summary)
     _add_record_commands(app, console)
     _add_info_command(app, console)
+    app.command(library_app(console))
     return app
 
 
 def _commands(console: Console) -> Iterator[tuple[str, str, Callable[[], Callable[..., None]]]]:
     """Names, summaries and makers of the commands that take a method's settings."""
     for method in METHODS.values():
-        yield method.name, method.summary, partial(_method_command, method, partial(_run_method, method, console))
+        make = partial(_method_command, method, partial(_run_method, method, console))
+        yield method.name, method.summary, partial(_blend_command, console) if method.name == "blend" else make
     transfer = METHODS["transfer"]
     yield "grid", "Paint many photographs in many manners, and a sheet of them all.", partial(_grid_command, console)
     yield (
@@ -177,6 +189,17 @@ def _grid_command(console: Console) -> Callable[..., None]:
     contents = Annotated[Path, Parameter(help="The content pictures.", show_default=False)]
     positional = [inspect.Parameter("contents", inspect.Parameter.VAR_POSITIONAL, annotation=contents)]
     return _command(METHODS["transfer"], positional, GRID_OPTIONS, partial(_run_grid, console))
+
+
+def _blend_command(console: Console) -> Callable[..., None]:
+    from impasto.sets import Wanted
+
+    kind = inspect.Parameter
+    content = kind("content", kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help="The content picture.")])
+    more = Annotated[Path, Parameter(help="Pictures, folders or style libraries.", show_default=False)]
+    works = kind("works", kind.VAR_POSITIONAL, annotation=more)
+    wanted = [_option(name, field) for name, field in Wanted.model_fields.items()]
+    return _command(METHODS["blend"], [content, works], [STYLE_SET, *wanted], partial(_run_blend, console))
 
 
 def _command(
@@ -296,6 +319,16 @@ def _add_info_command(app: App, console: Console) -> None:
         from impasto.info import facts
 
         console.facts(facts())
+
+
+def _run_blend(console: Console, call: Call, style_set: Sequence[Path], **wanted: Any) -> None:
+    from impasto.output import default_path
+    from impasto.sets import Wanted, blend_job
+
+    content, *works = [*call.paths, *style_set]
+    given = Wanted.of(**{name: value for name, value in wanted.items() if value is not None})
+    job = blend_job(content, works, call.settings, given, **call.where)
+    _perform(job, call.output, console, default_path([content, *works]))
 
 
 def _run_method(method: Method, console: Console, call: Call) -> None:

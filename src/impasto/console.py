@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,10 +27,12 @@ class Console(Protocol):
     def begin(self, running: Running, seconds: float) -> None: ...
     def step(self, step: Step) -> None: ...
     def download(self, done: int, total: int) -> None: ...
+    def progress(self, what: str, done: int, total: int, seconds: float) -> None: ...
     def note(self, message: str) -> None: ...
     def error(self, message: str) -> None: ...
     def result(self, path: str, facts: dict[str, Any]) -> None: ...
     def facts(self, rows: Sequence[tuple[str, str]]) -> None: ...
+    def listing(self, kind: str, rows: Iterable[Mapping[str, Any]]) -> None: ...
     def finish(self) -> None: ...
 
 
@@ -59,6 +61,9 @@ class QuietConsole:
     def download(self, done: int, total: int) -> None:
         pass
 
+    def progress(self, what: str, done: int, total: int, seconds: float) -> None:
+        pass
+
     def note(self, message: str) -> None:
         pass
 
@@ -72,6 +77,11 @@ class QuietConsole:
         widest = max(len(name) for name, _ in rows)
         for name, value in rows:
             _print(f"{name:{widest}}  {value}")
+
+    def listing(self, kind: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            words = (", ".join(value) if isinstance(value, list) else str(value) for value in row.values() if value)
+            _print("  ·  ".join(words))
 
     def finish(self) -> None:
         pass
@@ -101,6 +111,10 @@ class LineConsole(QuietConsole):
     def download(self, done: int, total: int) -> None:
         if done == total or self._is_time():
             self._rich.print(f"download {_megabytes(done, total)}", markup=False)
+
+    def progress(self, what: str, done: int, total: int, seconds: float) -> None:
+        if done == total or self._is_time():
+            self._rich.print(f"{what} {done:,} of {total:,}  {_rate(done, total, seconds)}", markup=False)
 
     def note(self, message: str) -> None:
         self._rich.print(message, style="dim", markup=False)
@@ -162,6 +176,9 @@ class BarConsole(LineConsole):
     def download(self, done: int, total: int) -> None:
         self._update(0, "download", done, max(done, total), "", _megabytes(done, total))
 
+    def progress(self, what: str, done: int, total: int, seconds: float) -> None:
+        self._update(0, what, done, total, f"{done:,} of {total:,}", _rate(done, total, seconds))
+
     def finish(self) -> None:
         self._progress.stop()
 
@@ -183,7 +200,8 @@ class BarConsole(LineConsole):
 
 
 class JsonConsole(QuietConsole):
-    """One JSON object a line on stdout: `begin`, `download`, `step`, `note`, `error`, `result`, `info`."""
+    """One JSON object a line on stdout: `begin`, `download`, `progress`, `step`, `note`, `error`, `result`, `info`, and
+    one for each thing that is listed, named after what it is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,6 +230,9 @@ class JsonConsole(QuietConsole):
             self._percent = percent
             self._say("download", done=done, total=total)
 
+    def progress(self, what: str, done: int, total: int, seconds: float) -> None:
+        self._say("progress", what=what, done=done, total=total, seconds=round(seconds, 3))
+
     def note(self, message: str) -> None:
         self._say("note", message=message)
 
@@ -223,6 +244,10 @@ class JsonConsole(QuietConsole):
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         self._say("info", facts=dict(rows))
+
+    def listing(self, kind: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._say(kind, **row)
 
     def _say(self, event: str, **facts: Any) -> None:
         _print(json.dumps({"event": event, **facts}))
@@ -286,6 +311,13 @@ def _losses(step: Step) -> str:
 
 def _megabytes(done: int, total: int) -> str:
     return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+
+
+def _rate(done: int, total: int, seconds: float) -> str:
+    """`5.2 a second, eta 9 min`."""
+    rate = done / max(seconds, 1e-3)
+    when = duration(seconds) if done == total else f"eta {duration((total - done) / rate)}"
+    return f"{rate:.1f} a second  {when}"
 
 
 def _print(line: str) -> None:

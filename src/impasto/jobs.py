@@ -26,7 +26,6 @@ from impasto.methods.settings import Settings
 from impasto.methods.work import Work
 from impasto.pictures.atomic import write_failure
 from impasto.pictures.files import Source, read_picture
-from impasto.pictures.folders import pictures_in
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
 from impasto.results import Result
@@ -55,6 +54,8 @@ class Job:
     """What a record says of files that are to be used again: sha256 by role, the weights as `encoder`."""
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What methods find out about inputs, for other jobs with the same ones."""
+    remarks: tuple[str, ...] = ()
+    """What is to be told about it, in short."""
 
     def __post_init__(self) -> None:
         choices = get_args(Precision)
@@ -177,6 +178,11 @@ class Running:
     @property
     def synthesis(self) -> Synthesis:
         return self.work.synthesis
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be told about the work, in short."""
+        return (*self.job.remarks, *self.work.remarks)
 
     def __iter__(self) -> Iterator[Step]:
         scale = self.synthesis.schedule[-1]
@@ -311,21 +317,8 @@ def resume(path: Path, downloads: DownloadObserver | None = None) -> tuple[Runni
 
 
 def inputs_of(method: Method, sources: Sequence[Source]) -> dict[str, Source]:
-    """A method's inputs by role, from pictures in their order and, where it takes sets of them, folders.
-
-    Raises `UsageError` if there are too few or too many, `PictureError` for a folder without pictures.
-    """
-    singles = len(method.inputs) - 1
-    sets = [_unfolded(source) if method.sets else [source] for source in sources[singles:]]
-    unfolded = [*sources[:singles], *(picture for one in sets for picture in one)]
-    return dict(zip(method.roles(len(unfolded)), unfolded, strict=True))
-
-
-def _unfolded(source: Source) -> Sequence[Source]:
-    """The pictures in a folder; a picture itself."""
-    if isinstance(source, str | PathLike) and Path(source).is_dir():
-        return pictures_in(Path(source))
-    return [source]
+    """A method's inputs by role, from pictures in their order; raises `UsageError` for too few or too many."""
+    return dict(zip(method.roles(len(sources)), sources, strict=True))
 
 
 def _foreign(path: Path) -> str:

@@ -15,6 +15,7 @@ GROUPS = {
         ("picture", "style", "content", "regions", "colour", "optimisation", "output", "machine"), 1
     )
 }
+MAX_PIXELS = 200_000_000
 OUTPUT, MACHINE = GROUPS["output"], GROUPS["machine"]
 
 
@@ -59,7 +60,7 @@ class MachineOptions:
     memory: Annotated[
         str | None, Parameter(group=MACHINE, help="To work within, as 4GB; large pictures go in tiles. [default: free]")
     ] = None
-    max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = 200_000_000
+    max_pixels: Annotated[int, Parameter(group=MACHINE, help="Largest input accepted, in pixels.")] = MAX_PIXELS
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def perform(running: Running, output: Output, console: Console) -> Result:
         for checkpoint in output.unfinished:
             console.note(f"there is unfinished work of this name: {_way_on(checkpoint)} goes on with it")
         console.begin(running, running.estimate_seconds())
-        for remark in running.work.remarks:
+        for remark in running.remarks:
             console.note(remark)
         with _stopped_by_signals(running):
             result = _work(running, output, console, keeper)

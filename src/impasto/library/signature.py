@@ -64,6 +64,11 @@ def packed(gram: Tensor) -> Tensor:
     return (gram[rows, columns] * factor).float().cpu()
 
 
+def packed_length(channels: int) -> int:
+    """Numbers in a packed matrix."""
+    return channels * (channels + 1) // 2
+
+
 @dataclass(frozen=True, eq=False)
 class Products:
     """Inner products of the signatures of K works, with each other and with a content's, in one layer or in several.

@@ -10,7 +10,8 @@ that would make the mixture better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -74,8 +75,45 @@ def nearest(
     return Nearest(weights, max(0.0, float(square)) / unit, 2 * gap / unit, gradient, iterations)
 
 
-def nearest_of_many(points: Tensor, target: Tensor, *, shrinkage: float = 0.0, prior: Vector | None = None) -> Nearest:
-    """The mixture of very many points `(K, M)`, of any precision, maybe on disk, nearest to a target `(M,)`.
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Very many points, of any precision, maybe on disk: `shards` `(K, M)`, of which only some `rows` may count.
+
+    `rows` are ascending, over all shards; `columns` are those of the numbers that count.
+    """
+
+    shards: Sequence[Tensor]
+    rows: Indices | None = None
+    columns: slice = field(default_factory=lambda: slice(None))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards)) if self.rows is None else len(self.rows)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """All the points, in order, float32, so many at a time that they fit into memory."""
+        start = 0
+        for shard in self.shards:
+            for first in range(0, len(shard), BLOCK):
+                block = shard[first : first + BLOCK]
+                if self.rows is not None:
+                    within = self.rows[slice(*np.searchsorted(self.rows, (start, start + len(block))))] - start
+                    start += len(block)
+                    block = block[torch.from_numpy(within)] if len(within) else block[:0]
+                yield block[:, self.columns].float()
+
+    def take(self, chosen: Indices) -> Tensor:
+        """Some of the points `(n, M)`, float64, chosen by their places among those that count."""
+        ends = np.cumsum([len(shard) for shard in self.shards])
+        found = []
+        for row in chosen if self.rows is None else self.rows[chosen]:
+            place = int(np.searchsorted(ends, row, side="right"))
+            shard = self.shards[place]
+            found.append(shard[int(row) - int(ends[place]) + len(shard), self.columns].double())
+        return torch.stack(found)
+
+
+def nearest_of_many(points: Points, target: Tensor, *, shrinkage: float = 0.0, prior: Vector | None = None) -> Nearest:
+    """The mixture of very many points nearest to a target `(M,)`.
 
     As `nearest`, with a gap as small as float32 can tell. Memory is bounded by a block of points.
     """
@@ -87,7 +125,7 @@ def nearest_of_many(points: Tensor, target: Tensor, *, shrinkage: float = 0.0, p
     chosen = _lowest(squares / 2 - wanted, CANDIDATES)
     iterations = 0
     while True:
-        rows = points[torch.from_numpy(chosen)].double()
+        rows = points.take(chosen)
         active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted[chosen], pull)
         support = chosen[active]
         mixture = torch.from_numpy(own) @ rows[torch.from_numpy(active)]
@@ -156,14 +194,13 @@ def _best_of(products: Matrix, wanted: Vector, pull: float) -> Vector:
     return best
 
 
-def _look(points: Tensor, direction: Tensor) -> tuple[Vector, Vector]:
+def _look(points: Points, direction: Tensor) -> tuple[Vector, Vector]:
     """⟨f_k, direction⟩ and ⟨f_k, f_k⟩ of all points, block by block."""
     direction = direction.float()
     products, squares = [], []
-    for block in points.split(BLOCK):  # type: ignore[no-untyped-call]
-        rows = block.float()
+    for rows in points.blocks():
         products.append(rows @ direction)
-        squares.append(rows.square().sum(1))
+        squares.append(torch.linalg.vecdot(rows, rows))
     return torch.cat(products).double().numpy(), torch.cat(squares).double().numpy()
 
 

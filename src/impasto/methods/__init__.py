@@ -27,15 +27,13 @@ class Method:
     """A method by name. Its module `impasto.methods.<name>` holds the function of that name and its settings model.
 
     `inputs` are the roles of the pictures that it needs, in the order in which people name them. If `several`, there
-    may be more of the last one: `style`, `style2`, `style3` …, which the function takes as one list, `styles`; of
-    `sets` a folder may stand for the pictures in it.
+    may be more of the last one: `style`, `style2`, `style3` …, which the function takes as one list, `styles`.
     """
 
     name: str
     summary: str
     inputs: tuple[str, ...]
     several: bool = False
-    sets: bool = False
 
     def roles(self, count: int) -> tuple[str, ...]:
         """The roles of so many pictures; raises `UsageError` if there are too few or too many."""
@@ -95,7 +93,6 @@ METHODS = {
             "Repaint a photograph in the style that many works share.",
             ("content", "style"),
             several=True,
-            sets=True,
         ),
         Method("texture", "Make more of a texture, of any size, seamless if wanted.", ("texture",), several=True),
     )

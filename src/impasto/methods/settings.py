@@ -204,5 +204,8 @@ Strengths = Annotated[dict[str, Strength], BeforeValidator(_parse_pairs)]
 Named = Annotated[dict[str, str], BeforeValidator(_parse_pairs)]
 """Words by name."""
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_check_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_check_words)]
+"""Several words."""
+
+Paths = Words
 """Paths of several pictures of a kind."""

@@ -1,0 +1,217 @@
+"""`impasto library …`: style libraries on the command line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from impasto.console import Console, shell_word
+from impasto.errors import LibraryError, UsageError, counted
+from impasto.options import MAX_PIXELS, TalkOptions
+
+if TYPE_CHECKING:
+    from impasto.library.adding import Report
+    from impasto.library.search import Selection
+
+MOST_LISTED = 20
+"""Files that were refused, in full; of more the number."""
+
+Talk = Annotated[TalkOptions | None, Parameter(name="*")]
+Place = Annotated[Path, Parameter(help="The library's folder.")]
+Tags = Annotated[
+    list[str] | None,
+    Parameter(negative=(), help="Works with this tag; given several times, with all."),
+]
+Author = Annotated[str | None, Parameter(help="Works of an author; a part of the name will do.")]
+Text = Annotated[str | None, Parameter(help="Works with this in a title, author, tag or path.")]
+Like = Annotated[Path | None, Parameter(help="A picture: those most like it come first.")]
+Processes = Annotated[int | None, Parameter(help="How many read pictures at once. [default: one for each core]")]
+MaxPixels = Annotated[int, Parameter(help="Largest picture accepted, in pixels.")]
+
+
+def library_app(console: Console) -> App:
+    """The commands."""
+    app = App(name="library", help="Style libraries: works with their tags, searched and blended by the thousand.")
+
+    @app.command
+    def add(
+        library: Place,
+        /,
+        *pictures: Annotated[Path, Parameter(help="Pictures, and folders of them.", show_default=False)],
+        tags_from: Annotated[
+            str, Parameter(help="folders, sidecar, or a .csv, .tsv, .parquet or .jsonl with a column of files.")
+        ] = "folders",
+        encoder: Annotated[str | None, Parameter(help="Of a new library. [default: lite]")] = None,
+        processes: Processes = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+        talk: Talk = None,
+    ) -> None:
+        """Add pictures to a library, which is made if it is not there; what is known is not read again."""
+        from impasto.library.adding import add as add_to
+
+        if not pictures:
+            raise UsageError("library add takes a library and pictures or folders, none was given")
+        observer = _watching(console, library)
+        report = add_to(
+            library,
+            pictures,
+            facts=tags_from,
+            encoder=encoder,
+            processes=_processes(processes),
+            max_pixels=max_pixels,
+            observer=observer,
+        )
+        _tell(report, library, console)
+
+    @app.command
+    def rebuild(
+        library: Place,
+        /,
+        *,
+        encoder: Annotated[str | None, Parameter(help="Another one. [default: the same]")] = None,
+        processes: Processes = None,
+        max_pixels: MaxPixels = MAX_PIXELS,
+        talk: Talk = None,
+    ) -> None:
+        """Make a damaged library anew, or one of another encoder, from all that was added to it."""
+        from impasto.library.upkeep import rebuild as rebuild_all
+
+        report = rebuild_all(
+            library,
+            encoder=encoder,
+            processes=_processes(processes),
+            max_pixels=max_pixels,
+            observer=_watching(console, library),
+        )
+        _tell(report, library, console)
+
+    @app.command
+    def search(
+        library: Place,
+        /,
+        *,
+        tag: Tags = None,
+        author: Author = None,
+        text: Text = None,
+        like: Like = None,
+        limit: Annotated[int | None, Parameter(help="Most works that are listed (1 …).")] = None,
+        sheet: Annotated[Path | None, Parameter(help="Also write a sheet of their thumbnails: found.jpg.")] = None,
+        talk: Talk = None,
+    ) -> None:
+        """List the works that have a tag, an author, a text, or the look of a picture."""
+        found = _found(library, tag, author, text, like, limit)
+        console.listing("work", found.rows("path", "title", "author", "tags"))
+        if sheet is not None:
+            _write_sheet(found, sheet)
+            console.result(str(sheet), {})
+
+    @app.command(name="list")
+    def list_(library: Place, /, *, talk: Talk = None) -> None:
+        """List the tags and authors, with the numbers of their works."""
+        from impasto.library.search import counts
+        from impasto.library.store import open_library
+
+        console.listing("tally", counts(open_library(library)))
+
+    @app.command
+    def info(library: Place, /, *, talk: Talk = None) -> None:
+        """What a library holds, what it is made with, and whether its files are sound."""
+        from impasto.library.store import open_library
+        from impasto.library.upkeep import facts
+
+        console.facts(facts(open_library(library)))
+
+    @app.command
+    def remove(
+        library: Place,
+        /,
+        *pictures: Annotated[Path, Parameter(help="Pictures, as they were added.", show_default=False)],
+        tag: Tags = None,
+        author: Author = None,
+        text: Text = None,
+        missing: Annotated[bool, Parameter(negative=(), help="Works whose pictures are gone.")] = False,
+        talk: Talk = None,
+    ) -> None:
+        """Take works out of a library; their pictures stay where they are."""
+        from impasto.library import upkeep
+        from impasto.library.store import open_library
+
+        asked = [bool(pictures), bool(tag or author or text), missing]
+        if sum(asked) != 1:
+            raise UsageError("library remove takes pictures, or --tag, --author and --text, or --missing")
+        if missing:
+            chosen = upkeep.missing(open_library(library))
+        elif pictures:
+            chosen = upkeep.named(open_library(library), pictures)
+        else:
+            chosen = _found(library, tag, author, text)
+        upkeep.remove(chosen)
+        console.note(f"{counted(len(chosen), 'work')} taken out of {library}")
+
+    return app
+
+
+def _found(
+    library: Path,
+    tag: Sequence[str] | None,
+    author: str | None,
+    text: str | None,
+    like: Path | None = None,
+    limit: int | None = None,
+) -> Selection:
+    from impasto.library.search import search
+    from impasto.library.store import open_library
+    from impasto.pictures.files import read_picture
+
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be at least 1")
+    picture = None if like is None else read_picture(like)
+    return search(open_library(library), tags=tag or (), author=author, text=text, like=picture, limit=limit)
+
+
+def _processes(wanted: int | None) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted is not None and not 1 <= wanted <= 4 * cores:
+        raise UsageError(f"processes {wanted}: must be a whole number of 1 to {4 * cores}, four for each core")
+    return wanted or cores
+
+
+def _watching(console: Console, library: Path) -> Callable[[int, int], None]:
+    began = time.monotonic()
+    return lambda done, total: console.progress(library.name, done, total, time.monotonic() - began)
+
+
+def _tell(report: Report, library: Path, console: Console) -> None:
+    """What has become of the files; raises `LibraryError` if some could not be read."""
+    parts = [f"{counted(report.added, 'new work')} in {library}"]
+    parts += [f"{report.known} known already"] if report.known else []
+    parts += [f"{report.changed} with new facts"] if report.changed else []
+    parts += [f"{counted(len(report.duplicates), 'duplicate')} left out"] if report.duplicates else []
+    console.note(", ".join(parts))
+    refused = [*report.refused.values()]
+    if refused:
+        for reason in refused[:MOST_LISTED]:
+            console.note(reason)
+        more = f" ({len(refused) - MOST_LISTED} more)" if len(refused) > MOST_LISTED else ""
+        raise LibraryError(
+            f"{counted(len(refused), 'file')} could not be read, as said above{more}: mend or remove them; all others "
+            f"are in {shell_word(library)}"
+        )
+
+
+def _write_sheet(found: Selection, path: Path) -> None:
+    import io
+
+    from PIL import Image
+
+    from impasto.pictures.files import read_picture, write_picture
+    from impasto.sheets import contact_sheet
+
+    rows = found.rows("title", "thumbnail")
+    pictures = [(row["title"], Image.open(io.BytesIO(row["thumbnail"]))) for row in rows]
+    write_picture(read_picture(contact_sheet(pictures, columns=6, width=160)), path)
