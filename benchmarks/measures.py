@@ -42,7 +42,7 @@ def edges_kept(pixels: Tensor, content: Tensor) -> float:
 
     The mean |cosine| between the luminance gradients of both pictures `(1, 3, H, W)`, weighted by the content's.
     """
-    ours, before = (_gradients(x.mean(1, keepdim=True)) for x in (pixels, content))
+    ours, before = (gradients(x.mean(1, keepdim=True)) for x in (pixels, content))
     strength = before.norm(dim=1)
     strong = strength >= strength.quantile(0.9)
     cosines = F.cosine_similarity(ours, before, dim=1, eps=1e-6).abs()
@@ -75,7 +75,7 @@ def repetition(pixels: Tensor, side: int = 64, patches: int = 24) -> list[float]
     return found
 
 
-def _gradients(luminance: Tensor) -> Tensor:
+def gradients(luminance: Tensor) -> Tensor:
     """Horizontal and vertical derivatives `(1, 2, H, W)` by Sobel's kernels."""
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     return F.conv2d(luminance, torch.stack([kernel, kernel.T])[:, None])

@@ -20,13 +20,13 @@ from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.library_commands import library_app
 from impasto.methods import METHODS, Method
-from impasto.options import COMMON, GROUPS, MachineOptions, OutputOptions, TalkOptions
+from impasto.options import COMMON, GROUPS, OUTPUT, MachineOptions, OutputOptions, TalkOptions
 from impasto.usage import explain
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from impasto.jobs import Job
+    from impasto.jobs import Job, Running
     from impasto.output import Output
 
 RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
@@ -56,6 +56,20 @@ STYLE_SET = inspect.Parameter(
     annotation=Annotated[
         list[Path],
         Parameter(group=COMMON, negative=(), show_default=False, help="Further works: a folder or a style library."),
+    ],
+)
+EXPLAIN = inspect.Parameter(
+    "explain",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        Parameter(
+            group=OUTPUT,
+            negative=(),
+            show_default=False,
+            help="Say which works take part and why, with a chart and JSON beside the result.",
+        ),
     ],
 )
 STRIP_OPTIONS = (
@@ -199,7 +213,7 @@ def _blend_command(console: Console) -> Callable[..., None]:
     more = Annotated[Path, Parameter(help="Pictures, folders or style libraries.", show_default=False)]
     works = kind("works", kind.VAR_POSITIONAL, annotation=more)
     wanted = [_option(name, field) for name, field in Wanted.model_fields.items()]
-    return _command(METHODS["blend"], [content, works], [STYLE_SET, *wanted], partial(_run_blend, console))
+    return _command(METHODS["blend"], [content, works], [STYLE_SET, *wanted, EXPLAIN], partial(_run_blend, console))
 
 
 def _command(
@@ -321,14 +335,15 @@ def _add_info_command(app: App, console: Console) -> None:
         console.facts(facts())
 
 
-def _run_blend(console: Console, call: Call, style_set: Sequence[Path], **wanted: Any) -> None:
+def _run_blend(console: Console, call: Call, style_set: Sequence[Path], explain: bool, **wanted: Any) -> None:
+    from impasto.explanation import explain as explained
     from impasto.output import default_path
     from impasto.sets import Wanted, blend_job
 
     content, *works = [*call.paths, *style_set]
     given = Wanted.of(**{name: value for name, value in wanted.items() if value is not None})
     job = blend_job(content, works, call.settings, given, **call.where)
-    _perform(job, call.output, console, default_path([content, *works]))
+    _perform(job, call.output, console, default_path([content, *works]), explained if explain else None)
 
 
 def _run_method(method: Method, console: Console, call: Call) -> None:
@@ -343,11 +358,20 @@ def _job(method: Method, call: Call) -> Job:
     return Job.of(method.name, inputs_of(method, call.paths), call.settings, **call.where)
 
 
-def _perform(job: Job, options: OutputOptions, console: Console, default: Path) -> None:
+def _perform(
+    job: Job,
+    options: OutputOptions,
+    console: Console,
+    default: Path,
+    before: Callable[[Running, Output, Console], None] | None = None,
+) -> None:
     from impasto.session import perform
 
     job.require_inputs()
-    perform(job.begin(console.download), _output(options, default).settled(job.paths.values()), console)
+    running, output = job.begin(console.download), _output(options, default).settled(job.paths.values())
+    if before is not None:
+        before(running, output, console)
+    perform(running, output, console)
 
 
 def _output(options: OutputOptions, default: Path) -> Output:

@@ -255,6 +255,7 @@ class Running:
             seconds=round(self.synthesis.seconds, 3),
             peak_memory=peak_memory(self.machine.device),
             history=thinned(self.synthesis.history),
+            facts=dict(self.work.facts),
         )
 
     def take_up(self, checkpoint: Path) -> bool:

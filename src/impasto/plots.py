@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from impasto.synthesis import Moment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
 
 
 def draw_losses(history: Sequence[Moment]) -> Figure:
@@ -43,6 +45,41 @@ def plot_losses(history: Sequence[Moment], path: str | PathLike[str]) -> None:
     try:
         with atomic_write(path) as temporary:
             draw_losses(history).savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
+    except OSError as error:
+        raise PictureError(write_failure(path, error)) from error
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a chart, with a picture before it."""
+
+    name: str
+    length: float
+    picture: Image.Image
+
+
+def plot_bars(bars: Sequence[Bar], what: str, path: Path) -> None:
+    """Write a chart of bars below each other, as PNG, SVG or PDF, by suffix; raises `PictureError`."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    figure = Figure(figsize=(8, 0.8 + 0.62 * len(bars)), layout="constrained")
+    panel = figure.subplots()
+    places = range(len(bars))
+    panel.barh(places, [bar.length for bar in bars], color="#46688f", height=0.7)
+    panel.set_yticks(places, [bar.name if len(bar.name) <= 40 else f"{bar.name[:39]}…" for bar in bars])
+    panel.tick_params(axis="y", length=0, pad=62)
+    panel.set(xlabel=what, ylim=(len(bars) - 0.4, -0.6))
+    panel.spines[["top", "right"]].set_visible(False)
+    for place, bar in zip(places, bars, strict=True):
+        panel.text(bar.length, place, f" {bar.length:.0%}", va="center")
+        image = OffsetImage(np.asarray(bar.picture), zoom=min(36 / bar.picture.height, 52 / bar.picture.width))
+        at = ("axes fraction", "data"), "offset points"
+        panel.add_artist(AnnotationBbox(image, (0, place), (-31, 0), *at, frameon=False, annotation_clip=False))
+    try:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
     except OSError as error:
         raise PictureError(write_failure(path, error)) from error
 

@@ -49,7 +49,10 @@ class MomentRecord(BaseModel):
 
 
 class Record(BaseModel):
-    """What made a result. `seconds` of work, `peak_memory` in bytes, `history` thinned to some 200 lines."""
+    """What made a result. `seconds` of work, `peak_memory` in bytes, `history` thinned to some 200 lines.
+
+    `facts` is what the method found out about its inputs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,6 +71,7 @@ class Record(BaseModel):
     seconds: float
     peak_memory: int
     history: tuple[MomentRecord, ...] = ()
+    facts: dict[str, Any] = {}
 
     def to_json(self) -> str:
         return self.model_dump_json()

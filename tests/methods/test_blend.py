@@ -14,7 +14,8 @@ from impasto.encoders import load_encoder
 from impasto.errors import UsageError
 from impasto.library.simplex import Vector
 from impasto.machine import Machine
-from impasto.methods.blend import BlendSettings, blend, weights_of_works
+from impasto.methods.blend import BlendSettings, _tiles, blend, mixtures_of
+from impasto.methods.regions import Region
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -42,7 +43,7 @@ def weigh(lively_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weigh:
 
     def weights(content: Picture, works: list[Picture], layer: str = "relu1_1", **values: Any) -> Vector:
         settings = BlendSettings.of(style_layers=LAYERS, **values)
-        return weights_of_works(encoder, content, works, settings, {})[layer]
+        return mixtures_of(encoder, [content], works, settings, {})[0].weights[layer]
 
     return weights
 
@@ -119,7 +120,8 @@ def test_a_blend_of_one_work_is_a_transfer(settings: dict[str, Any]) -> None:
 def test_what_is_painted_is_the_mixture(settings: dict[str, Any], weigh: Weigh, per_layer: bool) -> None:
     blended = blend(smooth(0), WORKS, BlendSettings.of(**settings, per_layer=per_layer), CPU)
     shares = {one: weigh(smooth(0), WORKS, one, per_layer=per_layer).tolist() for one in ("relu1_1", "relu2_1")}
-    mixed = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU, shares=shares)
+    whole = Region.everything(range(len(WORKS)), [None] * len(WORKS), shares)
+    mixed = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU, regions=[whole])
     assert torch.allclose(finished(blended), finished(mixed), atol=1e-4)
     even = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU)
     assert not torch.allclose(finished(blended), finished(even), atol=1e-2)
@@ -150,3 +152,73 @@ def test_which_works_take_part_is_told(settings: dict[str, Any]) -> None:
 def test_preferences_for_another_number_of_works_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="style_weights: 2 weights for 8 styles"):
         blend(smooth(0), WORKS, BlendSettings.of(**settings, style_weights=[1, 2]), CPU)
+
+
+def halves(left: int, right: int) -> Picture:
+    return Picture(torch.cat((WORKS[left].pixels[..., :48], WORKS[right].pixels[..., 48:]), -1), name="halves.png")
+
+
+def test_patches_of_a_work_take_part_one_by_one(settings: dict[str, Any]) -> None:
+    """A work of two halves: cut into patches, one half of it alone can be the style."""
+    both = [halves(2, 5), WORKS[0]]
+    whole, cut = (
+        blend(WORKS[5], both, BlendSettings.of(**settings, shrinkage=0, patches=patches), CPU).facts["distance"]
+        for patches in (1, 2)
+    )
+    assert cut < 0.5 * whole
+
+
+def test_the_style_of_a_patch_is_that_of_the_patch(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in two each way, a work of two halves has the style of its right half, as the mask of that half has."""
+    monkeypatch.setattr("impasto.library.signature.SIDE", 64)
+    work = blend(WORKS[5], [halves(2, 5)], BlendSettings.of(**settings, shrinkage=0, patches=2), CPU)
+    right = torch.zeros(1, 1, 2, 2)
+    right[..., 1] = 1
+    masked = Region.everything([0], [right], (1.0,))
+    plain = transfer(WORKS[5], [halves(2, 5)], TransferSettings.of(**settings), CPU, regions=[masked])
+    whole = transfer(WORKS[5], [halves(2, 5)], TransferSettings.of(**settings), CPU)
+    ours, right_alone, all_of_it = (finished(one) for one in (work, plain, whole))
+    assert (ours - right_alone).abs().mean() < 0.8 * (ours - all_of_it).abs().mean()
+
+
+def test_tiles_have_mixtures_of_their_own(settings: dict[str, Any]) -> None:
+    """A content of two halves, each one work's: with tiles the left is painted like one, the right like the other."""
+    whole, tiled = (
+        blend(halves(2, 5), WORKS, BlendSettings.of(**settings, shrinkage=0, local=local), CPU) for local in (1, 2)
+    )
+    weights = [np.array([one["weight"] for one in work.facts["works"]]) for work in (whole, tiled)]
+    assert weights[1][[2, 5]].sum() > 0.6
+    first = finished(whole)
+    second = finished(tiled)
+    assert first.shape == second.shape
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_windows_of_tiles_share_out_the_picture(count: int) -> None:
+    tiles = [*_tiles(smooth(0), count)]
+    assert len(tiles) == count * round(count * 64 / 96)
+    masks = torch.cat([tile.mask for tile in tiles if tile.mask is not None])
+    torch.testing.assert_close(masks.sum(0), torch.ones_like(masks[0]))
+    for tile in tiles:  # what is seen is where the window is open
+        assert tile.mask is not None
+        open_rows, open_columns = ((tile.mask > 0).any(axis)[0, 0].float().mean() for axis in (3, 2))
+        assert tile.content.height / 64 == pytest.approx(float(open_rows), abs=0.05)
+        assert tile.content.width / 96 == pytest.approx(float(open_columns), abs=0.05)
+
+
+@pytest.mark.parametrize("values", [{"feather": 0.1}, {"guidance": "all"}, {"region_strengths": {"sky": 2.0}}])
+def test_options_of_regions_are_refused(settings: dict[str, Any], values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"^{[*values][0]}: there are no regions"):
+        blend(WORKS[3], WORKS, BlendSettings.of(**settings, **values), CPU)
+
+
+def test_a_record_says_what_speaks_for_each_work(settings: dict[str, Any]) -> None:
+    facts = blend(WORKS[3], WORKS, BlendSettings.of(**settings, shrinkage=0), CPU).facts
+    assert [one["role"] for one in facts["works"]][:2] == ["style", "style2"]
+    best = facts["works"][3]
+    assert best["weight"] == 1
+    assert best["alone"] == pytest.approx(0, abs=1e-4)
+    assert best["without"] > 0
+    assert facts["distance"] == pytest.approx(0, abs=1e-4)
+    assert facts["distance_of_mean"] > 0.01

@@ -23,7 +23,7 @@ from impasto.library.sketch import sketch
 from impasto.library.store import SCHEMA, Library
 from impasto.pictures.picture import Picture
 
-ENOUGH = 24
+ENOUGH = 32
 """Works among which the nearest mixture is looked for exactly: those of the sketches' own, 14 of 400, and the next."""
 DRAWN = 32
 """Works that stand for all, where their mean counts."""
@@ -162,7 +162,7 @@ def choose(
     per_layer: bool = False,
     drawn: bool = False,
 ) -> Choice:
-    """The works whose mixture is nearest to a picture by their sketches, and the next best, `count` or more of them.
+    """The works whose mixture is nearest to a picture by their sketches, and the next best, `count` of them.
 
     `preferred` says how many times as much as others the works with a tag count; where their mean is wanted, some
     works are `drawn` to stand for all.
@@ -174,8 +174,7 @@ def choose(
     for columns, own in _problems(library.manifest.layers, target) if per_layer else [(slice(None), target)]:
         points = Points(library.sketches(), places, columns)
         found = nearest_of_many(points, torch.cat([*own.values()]), shrinkage=shrinkage, prior=prior)
-        order = np.lexsort((found.gradient, -found.weights))
-        best.append(order[: max(count, np.count_nonzero(found.weights)) if not per_layer else count // 2])
+        best.append(np.lexsort((found.gradient, -found.weights))[: count // 2 if per_layer else count])
     chosen = reduce(np.union1d, best)
     mean = prior[chosen]
     if drawn:

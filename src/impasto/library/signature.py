@@ -17,7 +17,7 @@ from torch import Tensor
 
 from impasto.encoders.vgg import VGG, LayerGeometry
 from impasto.library.simplex import Matrix, Vector
-from impasto.losses import moments
+from impasto.losses import Weights, moments_of_parts
 from impasto.pictures.picture import Picture
 from impasto.pictures.regions import at_layers
 from impasto.pictures.resize import equal_area, resize, resize_mask
@@ -29,9 +29,16 @@ Signature = Mapping[str, Tensor]
 """By layer, a Gram matrix as a vector `(C (C + 1) / 2,)`, float32: inner products are those of the matrices."""
 
 
-@torch.no_grad()
 def signature(encoder: VGG, picture: Picture, layers: Sequence[str]) -> Signature:
     """The signature of a picture; what is transparent does not count."""
+    return signatures(encoder, picture, layers, [None])[0]
+
+
+@torch.no_grad()
+def signatures(
+    encoder: VGG, picture: Picture, layers: Sequence[str], masks: Sequence[Tensor | None]
+) -> list[Signature]:
+    """The signatures of a picture's parts: of those that masks `(1, 1, H, W)`, of any size, show, or of all of it."""
     borders = {layer: _border(encoder.geometry[layer]) for layer in layers}
     smallest = max((2 * border + 1) * encoder.geometry[layer].stride for layer, border in borders.items())
     height, width = equal_area(picture.height, picture.width, SIDE**2)
@@ -39,13 +46,23 @@ def signature(encoder: VGG, picture: Picture, layers: Sequence[str]) -> Signatur
     height, width = round(height * larger), round(width * larger)
     pixels = resize(picture.pixels, height, width).to(encoder.device)
     features = encoder(pixels.contiguous(memory_format=torch.channels_last), layers)
-    where = None
-    if picture.alpha is not None:
-        alpha = resize_mask(picture.alpha, height, width)
-        seen = at_layers(alpha, encoder, layers, "inside")
-        where = {layer: _inner(seen[layer], borders[layer]).to(encoder.device) for layer in layers}
     inner = {layer: _inner(features[layer], borders[layer]) for layer in layers}
-    return {layer: packed(found.second[0]) for layer, found in moments(inner, where).items()}
+    visible = None
+    if picture.alpha is not None:
+        visible = at_layers(resize_mask(picture.alpha, height, width), encoder, layers, "inside")
+    choices: list[Weights | None] = []
+    for mask in masks:
+        shown = visible
+        if mask is not None:
+            shown = at_layers(resize_mask(mask.float(), height, width), encoder, layers, "simple")
+            shown = {layer: own if visible is None else own * visible[layer] for layer, own in shown.items()}
+        choices.append(
+            None
+            if shown is None
+            else {layer: _inner(shown[layer], borders[layer]).to(encoder.device) for layer in layers}
+        )
+    parts = moments_of_parts([(inner, choices)])
+    return [{layer: packed(found.second[0]) for layer, found in part.items()} for part in parts]
 
 
 def _border(place: LayerGeometry) -> int:

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from impasto.errors import UsageError, counted, near_match
+from impasto.losses import Shares
 from impasto.methods import numbered
 from impasto.methods.settings import Named, Paths, Settings, Strengths, setting
 from impasto.pictures.picture import Picture
@@ -29,6 +31,8 @@ INVERTED = "not:"
 KEEP = "keep"
 REST = "rest"
 """What no region covers."""
+EVERYWHERE = torch.ones(1, 1, 1, 1)
+"""The mask of all of a picture."""
 NOTHING = 1e-3
 """A mask that is nowhere above it is rounding."""
 SAME_ASPECT = 0.02
@@ -91,16 +95,26 @@ class Region:
     """A part of the content and what happens there.
 
     `mask` is `(1, 1, H, W)`, bool or 0..1, of any size. `styles` are indices of styles, none where the content stays;
-    `style_masks`, one for each of them, say which part of it counts (None: all). `strength` and `content` are factors
-    of the strengths of style and content.
+    `style_masks`, one for each of them, say which part of it counts (None: all), `shares`, of sum 1, how much, in all
+    layers or by layer. `strength` and `content` are factors of the strengths of style and content.
     """
 
     name: str
     mask: Tensor
     styles: tuple[int, ...]
     style_masks: tuple[Tensor | None, ...]
+    shares: Shares = ()
     strength: float = 1.0
     content: float = 1.0
+
+    @classmethod
+    def everything(cls, styles: Sequence[int], style_masks: Sequence[Tensor | None], shares: Shares) -> Self:
+        """The whole picture as one region."""
+        return cls("everything", EVERYWHERE, tuple(styles), tuple(style_masks), shares)
+
+    @property
+    def is_everything(self) -> bool:
+        return self.mask is EVERYWHERE
 
 
 def understood(
@@ -111,7 +125,7 @@ def understood(
     `pictures` by role: mask, mask2 …, segmentation, style_segmentation …. Raises `UsageError` for whatever does not
     fit together, and warns of masks that are resized and of colours that occur in a style alone.
     """
-    _refuse_contradictions(settings)
+    refuse_contradictions(settings)
     if settings.masks is not None:
         masks = [pictures[role] for role in numbered("mask", len(settings.masks))]
         found = _of_masks(settings.masks, masks, content, styles)
@@ -156,7 +170,8 @@ def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, w
     return [*scaled, Region(REST, left, (), (), content=content)]
 
 
-def _refuse_contradictions(settings: RegionSettings) -> None:
+def refuse_contradictions(settings: RegionSettings) -> None:
+    """Raise `UsageError` for options of regions that do not go together, or where there are no regions."""
     if settings.masks is not None and settings.segmentation is not None:
         raise UsageError("masks and segmentation: give one of them, both say where styles act")
     if settings.segmentation is None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -28,7 +27,6 @@ from impasto.losses import (
     Moments,
     PixelLoss,
     RegionsLoss,
-    Shares,
     Smoothness,
     SumLoss,
     Weights,
@@ -149,18 +147,16 @@ def transfer(
     machine: Machine,
     pictures: Mapping[str, Picture] | None = None,
     known: dict[Any, Any] | None = None,
-    shares: Shares | None = None,
+    regions: Sequence[Region] | None = None,
 ) -> Work:
     """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
     `pictures` are those that the settings name, by role; `known` keeps the targets of styles, for further work with
-    the same ones; `shares` of the styles, in all layers or by layer, count in place of the settings'. Raises
-    `UsageError` for layers that the encoder lacks, for pictures too small for them, for a wrong number of weights and
-    for regions that make no sense.
+    the same ones; `regions` count in place of the settings'. Raises `UsageError` for layers that the encoder lacks, for
+    pictures too small for them, for a wrong number of weights and for regions that make no sense.
     """
     pictures = pictures or {}
-    shares = settings.shares(len(styles)) if shares is None else shares
-    regions = understood(settings, content, styles, pictures)
+    regions = _regions(settings, content, styles, pictures) if regions is None else tuple(regions)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     encoder.check_layers(settings.layers)
     smallest = encoder.smallest_side(settings.layers)
@@ -181,7 +177,7 @@ def transfer(
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
     start = color.start_of(pictures["start"], settings) if "start" in pictures else None
-    scene = _Scene(seen, seen_styles, shares, regions, start, settings, reader, known)
+    scene = _Scene(seen, seen_styles, regions, start, settings, reader, known)
     schedule = reader.with_effort(schedule, settings.layers)
     if schedule[-1].steps:
         scene.require_room(schedule[-1])
@@ -189,11 +185,22 @@ def transfer(
     return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
 
 
+def _regions(
+    settings: TransferSettings, content: Picture, styles: Sequence[Picture], pictures: Mapping[str, Picture]
+) -> tuple[Region, ...]:
+    """The regions, their styles with shares; everything is one where there are none."""
+    shares = settings.shares(len(styles))
+    found = understood(settings, content, styles, pictures)
+    if not found:
+        return (Region.everything(range(len(styles)), [None] * len(styles), shares),)
+    return tuple(replace(region, shares=_part(shares, region.styles)) for region in found)
+
+
 def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
     """Per pixel of the result: the content's features, and where regions are, at the size of each layer."""
     features = sum(4 * encoder.channels(one) / encoder.geometry[one].stride ** 2 for one in settings.content_layers)
     held = features + 40 * (settings.photoreal == "full")
-    if not regions:
+    if regions[0].is_everything:
         return held
     positions = sum(1 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
     kept = 16 * (settings.rest == "keep" or any(not region.styles for region in regions))
@@ -231,7 +238,6 @@ class _Scene:
 
     content: Picture
     styles: tuple[Picture, ...]
-    shares: Shares
     regions: tuple[Region, ...]
     start_picture: Picture | None
     settings: TransferSettings
@@ -241,7 +247,7 @@ class _Scene:
     def objective(self, scale: Scale) -> Objective:
         """Content, style and smoothness, with their targets at this scale."""
         settings = self.settings
-        regions = at_scale(self.regions, settings, scale.height, scale.width) if self.regions else []
+        regions = self._regions(scale)
         pixels = resize(self.content.pixels, scale.height, scale.width)
         visible = self._visible(scale)
         style_strength = settings.style_strength * STYLE[settings.style_loss]
@@ -266,6 +272,11 @@ class _Scene:
             tile=self.reader.core_side(settings.layers, scale.height, scale.width),
         )
 
+    def _regions(self, scale: Scale) -> Sequence[Region]:
+        if self.regions[0].is_everything:
+            return self.regions
+        return at_scale(self.regions, self.settings, scale.height, scale.width)
+
     def _visible(self, scale: Scale) -> Tensor | None:
         """The content's alpha `(1, 1, H, W)`; None if it is opaque."""
         return None if self.content.alpha is None else resize_mask(self.content.alpha, scale.height, scale.width)
@@ -282,34 +293,31 @@ class _Scene:
     def _style_loss(self, scale: Scale, visible: Tensor | None, regions: Sequence[Region]) -> SumLoss:
         """One loss of the whole picture, or one of each region by its area, so that all are painted alike."""
         layers = self.settings.style_layer_weights
-        if not regions:
+        if regions[0].is_everything:
             where = None if visible is None else self.reader.weights(visible, layers)
-            count = len(self.styles)
-            everything = Region("everything", torch.ones(1, 1, 1, 1), tuple(range(count)), (None,) * count)
-            return style_loss(self._targets(scale, [everything])[0], self._shares_of(everything), self.settings, where)
+            return style_loss(self._targets(scale, regions)[0], regions[0].shares, self.settings, where)
         painted = [region for region in regions if region.styles]
         losses, places = [], []
         for region, targets in zip(painted, self._targets(scale, painted), strict=True):
             mask = region.mask if visible is None else region.mask * visible
             places.append(self.reader.weights(mask, layers, self.settings.guidance, power=2))  # (T∘F)(T∘F)ᵀ
-            losses.append(style_loss(targets, self._shares_of(region), self.settings))
+            losses.append(style_loss(targets, region.shares, self.settings))
         return RegionsLoss(losses, places, [region.strength * float(region.mask.mean()) for region in painted])
-
-    def _shares_of(self, region: Region) -> Shares:
-        """The shares of a region's styles."""
-        if isinstance(self.shares, Mapping):
-            return {layer: _part(own, region.styles) for layer, own in self.shares.items()}
-        return _part(self.shares, region.styles)
 
     def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
         """The moments of the styles of each region."""
-        found: list[list[dict[str, Moments]]] = [[] for _ in painted]
-        for number, style in enumerate(self.styles):
-            users = [place for place, region in enumerate(painted) if number in region.styles]
-            masks = [painted[place].style_masks[painted[place].styles.index(number)] for place in users]
-            for place, target in zip(users, self._style_moments(style, masks, scale) if users else [], strict=True):
-                found[place].append(target)
-        return found
+        parts: dict[int, dict[int, Tensor | None]] = {}  # masks of each style, by identity
+        for region in painted:
+            for number, mask in zip(region.styles, region.style_masks, strict=True):
+                parts.setdefault(number, {})[id(mask)] = mask
+        found: dict[tuple[int, int], dict[str, Moments]] = {}
+        for number, masks in parts.items():
+            own = self._style_moments(self.styles[number], [*masks.values()], scale)
+            found |= {(number, one): moments for one, moments in zip(masks, own, strict=True)}
+        return [
+            [found[number, id(mask)] for number, mask in zip(region.styles, region.style_masks, strict=True)]
+            for region in painted
+        ]
 
     def _style_moments(self, style: Picture, masks: Sequence[Tensor | None], scale: Scale) -> list[dict[str, Moments]]:
         """The moments of a style: of all of it, or of what each of the masks shows."""
@@ -355,7 +363,7 @@ class _Scene:
     def start(self, scale: Scale) -> Tensor:
         """The first picture `(1, 3, H, W)`: where the content is kept, it is there from the start."""
         pixels = self._start(scale)
-        regions = at_scale(self.regions, self.settings, scale.height, scale.width) if self.regions else []
+        regions = self._regions(scale)
         kept = [region.mask for region in regions if not region.styles]
         if kept:
             pixels = pixels.lerp(resize(self.content.pixels, scale.height, scale.width), sum(kept[1:], start=kept[0]))
@@ -383,4 +391,4 @@ class _Scene:
 def _part(shares: Sequence[float], chosen: Sequence[int]) -> list[float]:
     """The shares of those chosen, of sum 1; even ones where all are 0."""
     own = [shares[number] for number in chosen]
-    return [share / sum(own) for share in own] if any(own) else [1 / len(own)] * len(own)
+    return [share / sum(own) if any(own) else 1 / len(own) for share in own]

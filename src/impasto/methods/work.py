@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class Work:
     """What is done to the synthesised pixels `(1, 3, H, W)`, of any size, on the CPU."""
     remarks: tuple[str, ...] = ()
     """What the method found out about its inputs, a sentence each."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The same for records: plain JSON values."""
 
     def finish(self, pixels: Tensor) -> Picture:
         """The result from the synthesised pixels."""
