@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 import impasto
@@ -32,7 +34,7 @@ from impasto.sheets import contact_sheet
 from measures import color_distance, gradients
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-WAYS: dict[str, dict[str, Any]] = {"blend": {}, "half mean": {"character": 0.5}, "mean": {"character": 1.0}}
+WAYS: dict[str, dict[str, Any]] = {"blend": {}, "mean": {"character": 1.0}}
 AXIS = math.radians(5)
 
 
@@ -50,12 +52,23 @@ def main() -> None:
         rows += of_set(folder, options.photos, options.size, options.sheets)
         options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
         options.out.with_suffix(".md").write_text(table(rows))
+    overview(options.sheets, options.photos[:3]).save(options.sheets / "overview.jpg", quality=88)
+
+
+def overview(sheets: Path, photos: Sequence[Path]) -> Image.Image:
+    """Some photographs, each followed by its blends of all sets."""
+    pictures: list[tuple[str, Image.Image]] = []
+    for photo in photos:
+        pictures.append((photo.name, Image.open(photo)))
+        paintings = sorted(sheets.glob(f"*--{photo.stem}.png"))
+        pictures += [(path.stem.partition("--")[0], Image.open(path)) for path in paintings]
+    return contact_sheet(pictures, columns=6, width=150)
 
 
 def of_set(folder: Path, photos: list[Path], size: int, sheets: Path) -> list[dict[str, Any]]:
     """Rows for a set, and a sheet of its pictures."""
-    encoder = load_encoder("lite")
-    works = [signature(encoder, impasto.read_picture(path), LAYERS) for path in pictures_in(folder)]
+    encoder, paths = load_encoder("lite"), pictures_in(folder)
+    works = [signature(encoder, impasto.read_picture(path), LAYERS) for path in paths]
     rows, pictures, known = [], [], {}  # type: ignore[var-annotated]
     for photo in photos:
         content = impasto.read_picture(photo)
@@ -66,14 +79,15 @@ def of_set(folder: Path, photos: list[Path], size: int, sheets: Path) -> list[di
             job = blend_job(photo, [folder], {"size": size, **settings}, known=known)
             result = job.begin().run()
             if way == "blend":
+                result.save(sheets / f"{folder.name}--{photo.stem}.png")
                 numbers = result.record.facts["works"]
-                used = sum(one["weight"] > 0 for one in numbers)
-                nearest = min(range(len(numbers)), key=lambda k: numbers[k]["alone"])
-                single = impasto.transfer(photo, pictures_in(folder)[nearest], size=size)
-                pictures.append((f"one: {pictures_in(folder)[nearest].stem}", single.picture))
+                nearest = paths[min(range(len(numbers)), key=lambda k: numbers[k]["alone"])]
+                single = impasto.transfer(photo, nearest, size=size)
+                pictures.append((f"one: {nearest.stem}", single.picture))
                 found = measured(single.painting, small, works)
                 rows.append({"set": folder.name, "photo": photo.stem, "way": "one work", **found})
-            pictures.append((f"{way} ({used})" if way == "blend" else way, result.picture))
+            used = sum(one["weight"] > 0 for one in result.record.facts["works"])
+            pictures.append((f"{way} ({used})", result.picture))
             found = measured(result.painting, small, works)
             rows.append({"set": folder.name, "photo": photo.stem, "way": way, **found})
             print(rows[-1], flush=True)

@@ -93,6 +93,7 @@ def row(number: int, draw: np.random.Generator) -> dict[str, Any]:
         "author": f"author {draw.integers(0, 1000)}",
         "tags": tags,
         "licence": "",
+        "facts": "folders",
         "width": 800,
         "height": 600,
         "bytes": 100_000,

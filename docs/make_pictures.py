@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 import impasto
+from impasto.cli import main as main_of_impasto
 from impasto.sheets import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -106,13 +107,15 @@ FIRST = [
 ]
 
 BLENDED = ("starry-night", "wheat-field", "great-wave", "the-scream", "composition-vii", "udnie", "the-kiss")
-BLENDS: list[dict[str, Any]] = [{}, {"character": 0.5}, {"character": 1.0}, {"per_layer": True}]
+BLENDS: list[dict[str, Any]] = [{}, {"character": 0.5}, {"character": 1.0}, {"joint": True}]
+BLEND_WAYS: list[dict[str, Any]] = [{"shrinkage": s} for s in (0, 0.1, 1)] + [{"local": 3}, {"patches": 2}]
 
 
 def main() -> None:
     special: dict[str, Callable[[], None]] = {"first": first, "plot": plot, "texture": textures}
     special |= {"color": partial(colours, "color", WAYS), "color-spaces": partial(colours, "color-spaces", SPACES)}
     special |= {"strip": strip, "scales": scales, "blend": blends}
+    special |= {"blend-ways": blend_ways, "blend-works": blend_works}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
     for name in sys.argv[1:] or [*special, *STRIPS]:
@@ -156,6 +159,23 @@ def blends() -> None:
         tiles.append((photo.name, Image.open(photo)))
         tiles += [(caption(one) or "blend", impasto.blend(photo, works, size=SIZE, **one).picture) for one in BLENDS]
     save(contact_sheet(tiles, columns=1 + len(BLENDS), width=240), "blend")
+
+
+def blend_ways() -> None:
+    """The same photograph with more and more works, with mixtures for parts of it, and with works in patches."""
+    works = [EXAMPLES / f"{name}.jpg" for name in BLENDED]
+    ways = [caption(one) for one in BLEND_WAYS]
+    pictures = [impasto.blend(EXAMPLES / "village.jpg", works, size=SIZE, **one).picture for one in BLEND_WAYS]
+    save(contact_sheet([*zip(ways, pictures, strict=True)], columns=len(ways), width=240), "blend-ways")
+
+
+def blend_works() -> None:
+    """The chart of `--explain`, as the command makes it."""
+    words = ["blend", "parrots.jpg", *(f"{name}.jpg" for name in BLENDED), "--explain", "--size", "128", "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        main_of_impasto([*words, "-o", f"{folder}/out.png"])
+        with Image.open(f"{folder}/out.works.png") as chart:
+            chart.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(PICTURES / "blend-works.png")
 
 
 def colours(name: str, ways: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from impasto.cli import main
 from impasto.encoders import VGG, Configuration, save_encoder
-from studio import FAST, Command, Shown, paint
+from studio import FAST, WORKS, Command, Shown, paint
 
 settings.register_profile("impasto", deadline=None)  # a busy machine is no failure
 settings.load_profile("impasto")
@@ -83,3 +83,30 @@ def transfer(studio: Path, impasto: Command) -> Command:
         return impasto("transfer", content, style, *fast, *given)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def brief_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trunk of two layers as a file, both active: small pictures are enough for it."""
+    path = tmp_path_factory.mktemp("encoder") / "brief.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = VGG(Configuration("brief", (4, 6), (1, 1)))
+        for convolution in encoder.convolutions.values():
+            torch.nn.init.kaiming_normal_(convolution.weight)
+            torch.nn.init.uniform_(convolution.bias, 0.0, 0.2)
+        save_encoder(encoder, path, dtype=torch.float32)
+    return path
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, brief_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: works/ink/ and works/wash/ with three pictures and two, and brief.safetensors."""
+    monkeypatch.setattr("impasto.library.signature.SIDE", 64)
+    monkeypatch.setattr("impasto.pictures.atomic.os.fsync", lambda _: None)  # no power cuts here
+    for seed, name in enumerate(WORKS):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        paint(tmp_path / name, 64, 48, seed)
+    os.link(brief_path, tmp_path / "brief.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 FAST = ("--encoder", "tiny.safetensors", "--size", "48", "--coarsest", "48", "--steps", "2", "--device", "cpu")
+WORKS = tuple(f"works/{name}.png" for name in ("ink/carp", "ink/crane", "ink/hare", "wash/hill", "wash/river"))
+"""In the fixture `gallery`."""
 
 
 @dataclass(frozen=True)

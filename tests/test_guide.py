@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import impasto.methods as methods
+from impasto.library.adding import add
 from impasto.records import read_record
 from studio import FAST, Command, paint
 
@@ -26,6 +27,8 @@ STRANGERS = (
     "holiday/a.jpg",
     "paintings/b.jpg",
     "van-gogh/c.jpg",
+    "ink/d.jpg",
+    "downloads/e.jpg",
 )
 MAPS = ("day-map.png", "dusk-map.png")
 """What the guide's commands name and `examples/` does not have."""
@@ -91,6 +94,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
         shutil.copy(folder / "lighthouse-map.png", folder / name)
     for name in ("day.jpg", "dusk.jpg"):
         shutil.copy(folder / "lighthouse.jpg", folder / name)
+    (folder / "tags.csv").write_text('path,author,tags\ne.jpg,,\nd.jpg,Hokusai,"ink,portrait"\n')
+    tags, encoder = str(folder / "tags.csv"), str(folder / "tiny.safetensors")
+    add(folder / "art.library", [folder / "ink"], facts=tags, encoder=encoder)
     return folder
 
 
@@ -107,4 +113,4 @@ def test_a_command_of_the_guide_is_understood(
     words = [path for word in shlex.split(line)[1:] for path in (sorted(map(str, Path().glob(word))) or [word])]
     shown = impasto(*words)
     assert shown.code == 0, shown.err
-    assert begun or words[0] in ("info", "regions") or "--help" in words
+    assert begun or words[0] in ("info", "regions", "library") or "--help" in words

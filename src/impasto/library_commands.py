@@ -44,8 +44,12 @@ def library_app(console: Console) -> App:
         /,
         *pictures: Annotated[Path, Parameter(help="Pictures, and folders of them.", show_default=False)],
         tags_from: Annotated[
-            str, Parameter(help="folders, sidecar, or a .csv, .tsv, .parquet or .jsonl with a column of files.")
-        ] = "folders",
+            str | None,
+            Parameter(
+                help="folders, sidecar, or a .csv, .tsv, .parquet or .jsonl with a column of files. "
+                "[default: folders, for new works]"
+            ),
+        ] = None,
         encoder: Annotated[str | None, Parameter(help="Of a new library. [default: lite]")] = None,
         processes: Processes = None,
         max_pixels: MaxPixels = MAX_PIXELS,
@@ -88,7 +92,7 @@ def library_app(console: Console) -> App:
             max_pixels=max_pixels,
             observer=_watching(console, library),
         )
-        _tell(report, library, console)
+        _tell(report, library, console, "work")
 
     @app.command
     def search(
@@ -104,6 +108,10 @@ def library_app(console: Console) -> App:
         talk: Talk = None,
     ) -> None:
         """List the works that have a tag, an author, a text, or the look of a picture."""
+        from impasto.pictures.files import check_writable
+
+        if sheet is not None:
+            check_writable(sheet)
         found = _found(library, tag, author, text, like, limit)
         console.listing("work", found.rows("path", "title", "author", "tags"))
         if sheet is not None:
@@ -141,7 +149,7 @@ def library_app(console: Console) -> App:
         from impasto.library import upkeep
         from impasto.library.store import open_library
 
-        asked = [bool(pictures), bool(tag or author or text), missing]
+        asked = [bool(pictures), (tag, author, text) != (None, None, None), missing]
         if sum(asked) != 1:
             raise UsageError("library remove takes pictures, or --tag, --author and --text, or --missing")
         if missing:
@@ -168,8 +176,6 @@ def _found(
     from impasto.library.store import open_library
     from impasto.pictures.files import read_picture
 
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be at least 1")
     picture = None if like is None else read_picture(like)
     return search(open_library(library), tags=tag or (), author=author, text=text, like=picture, limit=limit)
 
@@ -186,17 +192,18 @@ def _watching(console: Console, library: Path) -> Callable[[int, int], None]:
     return lambda done, total: console.progress(library.name, done, total, time.monotonic() - began)
 
 
-def _tell(report: Report, library: Path, console: Console) -> None:
+def _tell(report: Report, library: Path, console: Console, noun: str = "new work") -> None:
     """What has become of the files; raises `LibraryError` if some could not be read."""
-    parts = [f"{counted(report.added, 'new work')} in {library}"]
+    parts = [f"{counted(report.added, noun)} in {library}"]
     parts += [f"{report.known} known already"] if report.known else []
-    parts += [f"{report.changed} with new facts"] if report.changed else []
+    parts += [f"{report.changed} of them with new facts"] if report.changed else []
+    parts += [f"{report.unlisted} not in the table of facts"] if report.unlisted else []
     parts += [f"{counted(len(report.duplicates), 'duplicate')} left out"] if report.duplicates else []
     console.note(", ".join(parts))
     refused = [*report.refused.values()]
     if refused:
         for reason in refused[:MOST_LISTED]:
-            console.note(reason)
+            console.error(reason)
         more = f" ({len(refused) - MOST_LISTED} more)" if len(refused) > MOST_LISTED else ""
         raise LibraryError(
             f"{counted(len(refused), 'file')} could not be read, as said above{more}: mend or remove them; all others "

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from impasto.errors import UsageError, counted
+from impasto.errors import LibraryError, UsageError, counted
 from impasto.jobs import Job
 from impasto.methods import find_method
 from impasto.methods.settings import Settings, Strengths, Words, setting
@@ -54,9 +54,9 @@ def blend_job(
     if wanted != EVERYTHING and not any(one.chosen for one in sets):
         raise UsageError("tag, author, text and prefer: choose among the works of a library, and none is given")
     pictures = [picture for one in sets for picture in one.pictures]
+    if settings.get("style_weights") is not None and any(one.chosen for one in sets):
+        raise UsageError("style_weights: one number for each work; of libraries, prefer tags instead")
     if any(one.weights for one in sets):
-        if settings.get("style_weights") is not None:
-            raise UsageError("style_weights: one number for each work; of libraries, prefer tags instead")
         settings = {**settings, "style_weights": tuple(weight for one in sets for weight in one.all_weights)}
     inputs = dict(zip(method.roles(1 + len(pictures)), [content, *pictures], strict=True))
     return Job.of("blend", inputs, settings, remarks=tuple(one.chosen for one in sets if one.chosen), **where)
@@ -94,7 +94,7 @@ class _Set:
             shrinkage=settings.shrinkage,
             preferred=wanted.prefer,
             count=max(ENOUGH, settings.max_works or 0),
-            per_layer=settings.per_layer,
+            joint=settings.joint,
             drawn=settings.character > 0,
         )
         pictures = Selection(selection.library, choice.places).paths
@@ -112,7 +112,21 @@ def _selected(source: Source | Selection, wanted: Wanted) -> Selection | None:
         from impasto.library.store import open_library
 
         return search(open_library(source), tags=wanted.tag, author=wanted.author, text=wanted.text)
-    return cast("Selection", source) if hasattr(source, "places") else None
+    return _narrowed(cast("Selection", source), wanted) if hasattr(source, "places") else None
+
+
+def _narrowed(selection: Selection, wanted: Wanted) -> Selection:
+    """Those of some works that are wanted; raises `LibraryError` where none is."""
+    import numpy as np
+
+    from impasto.library.search import Selection, search
+
+    library = selection.library
+    found = search(library, tags=wanted.tag, author=wanted.author, text=wanted.text)
+    places = selection.places[np.isin(selection.places, found.places)]
+    if not len(places):
+        raise LibraryError(f"{library.folder}: none of the works that were chosen is all that was asked for")
+    return Selection(library, places)
 
 
 def _unfolded(source: Source) -> Sequence[Source]:

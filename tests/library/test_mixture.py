@@ -36,7 +36,7 @@ def distance(weights: np.ndarray) -> float:
 
 
 def test_distances_are_those_of_the_mixtures() -> None:
-    found = mix(CONTENT, WORKS)
+    found = mix(CONTENT, WORKS, joint=True)
     assert found.distance == pytest.approx(distance(found.mean_weights), rel=1e-5)
     assert found.of_mean == pytest.approx(distance(np.full(8, 1 / 8)), rel=1e-5)
     np.testing.assert_allclose(found.alone, [distance(one) for one in np.eye(8)], rtol=1e-5)
@@ -44,7 +44,7 @@ def test_distances_are_those_of_the_mixtures() -> None:
 
 
 def test_the_gradient_is_that_of_the_distance() -> None:
-    found = mix(CONTENT, WORKS, character=0.7)
+    found = mix(CONTENT, WORKS, character=0.7, joint=True)
     weights, step = found.mean_weights, 1e-4
     for k, corner in enumerate(np.eye(8)):
         ahead, behind = (distance(weights + sign * step * (corner - weights)) for sign in (1, -1))
@@ -52,16 +52,16 @@ def test_the_gradient_is_that_of_the_distance() -> None:
 
 
 def test_no_gradient_points_further_at_the_nearest_mixture() -> None:
-    found = mix(CONTENT, WORKS)
+    found = mix(CONTENT, WORKS, joint=True)
     assert found.gradient.min() > -1e-6
     np.testing.assert_allclose(found.gradient[found.mean_weights > 0], 0, atol=1e-6)
 
 
 def test_without_a_work_the_next_nearest_mixture_is_so_much_further() -> None:
-    found = mix(CONTENT, WORKS)
+    found = mix(CONTENT, WORKS, joint=True)
     used = int(found.mean_weights.argmax())
     rest = [work for k, work in enumerate(WORKS) if k != used]
-    fewer = np.insert(mix(CONTENT, rest).mean_weights, used, 0)
+    fewer = np.insert(mix(CONTENT, rest, joint=True).mean_weights, used, 0)
     assert found.without[used] == pytest.approx(distance(fewer) - found.distance, abs=0.02)
     assert found.without[used] > 0
     assert not found.without[found.mean_weights == 0].any()
@@ -74,8 +74,8 @@ def test_one_work_is_the_mixture() -> None:
 
 
 def test_a_work_that_is_there_twice_changes_the_split_alone() -> None:
-    once = mix(CONTENT, WORKS)
+    once = mix(CONTENT, WORKS, joint=True)
     k = int(once.mean_weights.argmax())
-    twice = mix(CONTENT, [*WORKS, WORKS[k]])
+    twice = mix(CONTENT, [*WORKS, WORKS[k]], joint=True)
     assert twice.mean_weights[[k, 8]].sum() == pytest.approx(once.mean_weights[k], abs=0.02)
     assert twice.distance == pytest.approx(once.distance, rel=0.02)

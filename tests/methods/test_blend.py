@@ -104,8 +104,8 @@ def test_no_more_works_than_wanted(weigh: Weigh, most: int) -> None:
 
 
 def test_each_layer_may_have_weights_of_its_own(weigh: Weigh) -> None:
-    fine, coarse = (weigh(smooth(0), WORKS, layer, per_layer=True) for layer in ("relu1_1", "relu2_1"))
-    together = [weigh(smooth(0), WORKS, layer) for layer in ("relu1_1", "relu2_1")]
+    fine, coarse = (weigh(smooth(0), WORKS, layer) for layer in ("relu1_1", "relu2_1"))
+    together = [weigh(smooth(0), WORKS, layer, joint=True) for layer in ("relu1_1", "relu2_1")]
     assert np.abs(fine - coarse).max() > 0.01
     np.testing.assert_array_equal(*together)
 
@@ -116,10 +116,10 @@ def test_a_blend_of_one_work_is_a_transfer(settings: dict[str, Any]) -> None:
     assert torch.equal(finished(blended), finished(plain))
 
 
-@pytest.mark.parametrize("per_layer", [False, True])
-def test_what_is_painted_is_the_mixture(settings: dict[str, Any], weigh: Weigh, per_layer: bool) -> None:
-    blended = blend(smooth(0), WORKS, BlendSettings.of(**settings, per_layer=per_layer), CPU)
-    shares = {one: weigh(smooth(0), WORKS, one, per_layer=per_layer).tolist() for one in ("relu1_1", "relu2_1")}
+@pytest.mark.parametrize("joint", [False, True])
+def test_what_is_painted_is_the_mixture(settings: dict[str, Any], weigh: Weigh, joint: bool) -> None:
+    blended = blend(smooth(0), WORKS, BlendSettings.of(**settings, joint=joint), CPU)
+    shares = {one: weigh(smooth(0), WORKS, one, joint=joint).tolist() for one in ("relu1_1", "relu2_1")}
     whole = Region.everything(range(len(WORKS)), [None] * len(WORKS), shares)
     mixed = transfer(smooth(0), WORKS, TransferSettings.of(**settings), CPU, regions=[whole])
     assert torch.allclose(finished(blended), finished(mixed), atol=1e-4)
@@ -131,7 +131,7 @@ def test_what_is_painted_is_the_mixture(settings: dict[str, Any], weigh: Weigh, 
     ("values", "message"),
     [
         ({"masks": "a.png"}, "masks and segmentation: blend paints the whole picture in one style; use transfer"),
-        ({"per_layer": True, "mix": "losses"}, "per_layer: mixes targets layer by layer"),
+        ({"mix": "losses"}, "mix: losses need the same weights for all layers: add joint"),
         ({"character": 1.5}, "character: 1.5 is not allowed, it should be at most 1"),
         ({"max_works": 0}, "max_works: 0 is not allowed, it should be at least 1"),
     ],
@@ -209,7 +209,7 @@ def test_windows_of_tiles_share_out_the_picture(count: int) -> None:
 
 @pytest.mark.parametrize("values", [{"feather": 0.1}, {"guidance": "all"}, {"region_strengths": {"sky": 2.0}}])
 def test_options_of_regions_are_refused(settings: dict[str, Any], values: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"^{[*values][0]}: there are no regions"):
+    with pytest.raises(UsageError, match=f"^{next(iter(values))}: there are no regions"):
         blend(WORKS[3], WORKS, BlendSettings.of(**settings, **values), CPU)
 
 

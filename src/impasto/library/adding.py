@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-import io
-import multiprocessing
 import os
-import signal
-import threading
 import time
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from numpy.typing import NDArray
 
 from impasto.encoders import load_encoder, weights_checksum
+from impasto.encoders.catalogue import encoder_path
 from impasto.encoders.vgg import VGG
-from impasto.errors import ImpastoError, Interrupted, LibraryError, PictureError, counted
-from impasto.library.facts import PLACES, Facts, FactsOf, facts_from
-from impasto.library.signature import signature
-from impasto.library.sketch import plan, sketch
+from impasto.errors import ImpastoError, Interrupted, LibraryError, PictureError, UsageError, counted
+from impasto.library.facts import PLACES, FactsOf, Table, facts_from
+from impasto.library.reading import Found, ReaderDiedError, read_all
+from impasto.library.sketch import plan
 from impasto.library.store import (
     SCHEMA,
+    SKIPPED,
     Change,
+    ChangedError,
     Library,
     Manifest,
+    Row,
+    Shard,
     Source,
+    as_text,
     commit,
     create_library,
     is_library,
+    is_text,
     open_library,
+    size_of,
 )
-from impasto.pictures.files import read_picture, to_pil
+from impasto.pictures.files import read_picture
 from impasto.pictures.folders import pictures_in
-from impasto.pictures.picture import Picture
 
-THUMBNAIL = 128
-"""Longest side, in pixels."""
-FEW = 32
-"""New pictures that are not worth the start of other processes."""
-AHEAD = 8
-"""Pictures that wait for each process."""
 SECONDS_BETWEEN_COMMITS, WORKS_BETWEEN_COMMITS = 20.0, 1024
 """What a kill can cost, at most."""
+ATTEMPTS = 10
+"""To read a library that another process is changing."""
 
 Observer = Callable[[int, int], None]
 """Told how many new files are done, and how many there are."""
@@ -64,7 +60,9 @@ class Report:
     known: int = 0
     """Files that were there already, unchanged."""
     changed: int = 0
-    """Works whose facts are new."""
+    """Works whose facts, or places, are new."""
+    unlisted: int = 0
+    """Files that are not in the table that says the facts."""
     duplicates: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -73,7 +71,7 @@ def add(
     library: str | PathLike[str],
     sources: Sequence[str | PathLike[str]],
     *,
-    facts: str = "folders",
+    facts: str | None = None,
     encoder: str | None = None,
     processes: int = 1,
     max_pixels: int = 200_000_000,
@@ -81,7 +79,8 @@ def add(
 ) -> Report:
     """Add pictures, or all those in folders, to a library in a folder, which is made if it is not there.
 
-    `facts` says where titles, authors and tags come from (`facts_from`). A file whose size and time of change are
+    `facts` says where titles, authors and tags come from (`facts_from`); without it works have the tags of their
+    folders, and what tables and sidecar files have said of others stays. A file whose size and time of change are
     known is not read again; one whose content is known is a duplicate. What cannot be read is in the report. With
     several `processes` a script needs a main guard. Whatever ends the work, what is done stays, and the same call goes
     on.
@@ -89,46 +88,132 @@ def add(
     Raises `UsageError` for impossible arguments, `LibraryError` for a library that is damaged, made with another
     encoder or not writable, `PictureError` for sources without pictures, `Interrupted` for Ctrl-C.
     """
-    listed = [one for source in sources for one in _listed(Path(source), facts)]
-    place = facts if facts in PLACES else str(Path(facts).resolve())
-    named = [Source(path=str(Path(source).resolve()), facts=place) for source in sources]
-    adding = _Adding(open_or_create(Path(library), encoder))
-    adding.add(listed, named, lambda new, manifest: _read_all(new, manifest, processes, max_pixels), observer)
+    place = facts or "folders"
+    place = place if place in PLACES else as_text(Path(place))
+    listing = Listing()
+    for source in sources:
+        listing.add(Path(source), facts or "folders", Source(path=as_text(Path(source)), facts=place))
+    listing.is_silent = facts is None
+    return add_listed(Path(library), listing, encoder, processes, max_pixels, observer)
+
+
+def add_listed(
+    library: Path,
+    listing: Listing,
+    encoder: str | None,
+    processes: int,
+    max_pixels: int,
+    observer: Observer | None,
+) -> Report:
+    """`add`, of pictures that are found already."""
+    for name, value in (("processes", processes), ("max_pixels", max_pixels)):
+        if value < 1:
+            raise UsageError(f"{name} {value}: must be a whole number of at least 1")
+    listing.check_tables()
+    adding = _begun(library, listing, encoder, max_pixels)
+    adding.add(processes, observer)
     return adding.report
 
 
-def _listed(source: Path, facts: str) -> list[tuple[Path, FactsOf]]:
-    """The pictures of a source, and what says their facts."""
-    if not source.exists():
-        read_picture(source)  # says what is wrong
-    within = source.is_dir()
-    facts_of = facts_from(facts, source if within else source.parent)
-    return [(path, facts_of) for path in (pictures_in(source) if within else [source])]
+def _begun(folder: Path, listing: Listing, encoder: str | None, max_pixels: int) -> _Adding:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _Adding(open_or_create(folder, encoder), listing, max_pixels)
+        except ChangedError:
+            continue
+    return _Adding(open_or_create(folder, encoder), listing, max_pixels)
+
+
+class Listing:
+    """Pictures by their whole paths, with what says their facts; a later source has the last word on them.
+
+    One that `is_silent` leaves the facts of known works as tables and sidecar files have said them.
+    """
+
+    def __init__(self) -> None:
+        self.is_silent = False
+        self.pictures: dict[str, tuple[Path, FactsOf]] = {}
+        self.places: dict[str, str] = {}
+        self.sources: dict[str, Source] = {}
+        self._facts: dict[tuple[str, Path], FactsOf] = {}
+
+    def add(self, path: Path, facts: str, source: Source) -> None:
+        """Enter the pictures of a source; raises `PictureError` where there are none, and what `facts_from` does."""
+        try:
+            within = path.is_dir()
+            if not path.exists():
+                read_picture(path)  # says what is wrong
+        except OSError as error:
+            raise PictureError(f"{path}: may not be looked at ({error.strerror}); change its permissions") from error
+        key = facts, path if within else path.parent
+        if key not in self._facts:
+            self._facts[key] = facts_from(*key)
+        found: dict[str, tuple[Path, FactsOf]] = {}
+        for one in pictures_in(path) if within else [path]:
+            found.setdefault(str(one.resolve()), (one, self._facts[key]))  # a link counts as what it leads to
+        self.pictures |= found
+        self.places |= dict.fromkeys(found, source.facts)
+        self.sources[source.path] = source
+
+    def check_tables(self) -> None:
+        """Raise `LibraryError` for a table without a row about any of its pictures: it is another one's."""
+        used = {id(facts_of) for path, facts_of in self.pictures.values() if _is_in_table(facts_of, path)}
+        for _, facts_of in self.pictures.values():
+            if isinstance(facts_of, Table) and id(facts_of) not in used:
+                raise LibraryError(
+                    f"{facts_of.path}: has no row about any of these pictures; its column of files holds paths, names "
+                    "or names without suffix: mend it, or choose another table"
+                )
+
+    @property
+    def unlisted(self) -> int:
+        """How many pictures are not in their table."""
+        return sum(not _is_in_table(facts_of, path) for path, facts_of in self.pictures.values())
+
+
+def _is_in_table(facts_of: FactsOf, path: Path) -> bool:
+    return not isinstance(facts_of, Table) or facts_of.knows(path)
 
 
 def open_or_create(folder: Path, encoder: str | None) -> Library:
-    """The library, made if need be, if it is one of the encoder."""
+    """The library, made if need be, if it is one of the encoder; where it has moved with its pictures, it is told so.
+
+    Raises `LibraryError` and, for an encoder that cannot be had, `UsageError` and `WeightsError`.
+    """
+    encoder = None if encoder is None else _whole_name(encoder)
     if not is_library(folder):
         network = load_encoder(encoder or "lite")
         manifest = Manifest(encoder=encoder or "lite", encoder_checksum=weights_checksum(network), layers=plan(network))
-        return create_library(folder, manifest)
+        create_library(folder, manifest)
     library = open_library(folder)
-    if encoder not in (None, library.manifest.encoder):
+    if encoder not in (None, library.now_at(library.manifest.encoder)):
         raise LibraryError(
             f"{folder}: is made with {library.manifest.encoder}, and encoders do not mix: leave --encoder out, or make "
             f"it anew with impasto library rebuild {folder} --encoder {encoder}"
         )
     encoder_of(library)
-    return library
+    return commit(library, Change()) if library.has_moved else library
+
+
+def _whole_name(encoder: str) -> str:
+    """The name of an encoder, as good from any folder."""
+    path = encoder_path(encoder)
+    return encoder if path is None else as_text(path)
 
 
 def encoder_of(library: Library) -> VGG:
-    """The encoder that a library is made with; raises `LibraryError` if it is another one now."""
-    manifest = library.manifest
-    network = load_encoder(manifest.encoder)
-    if weights_checksum(network) != manifest.encoder_checksum:
+    """The encoder that a library is made with; raises `LibraryError` if it is another one now, or gone."""
+    name = library.now_at(library.manifest.encoder)
+    path = encoder_path(name)
+    if path is not None and not path.is_file():
         raise LibraryError(
-            f"{library.folder}: the encoder {manifest.encoder} has changed since it was made: "
+            f"{name}: no such file any more, and {library.folder} is made with it: put it back, or impasto library "
+            f"rebuild {library.folder} --encoder lite"
+        )
+    network = load_encoder(name)
+    if weights_checksum(network) != library.manifest.encoder_checksum:
+        raise LibraryError(
+            f"{library.folder}: the encoder {name} has changed since it was made: "
             f"impasto library rebuild {library.folder}"
         )
     return network
@@ -136,210 +221,227 @@ def encoder_of(library: Library) -> VGG:
 
 COLUMNS = tuple(name for name in SCHEMA.names if name not in ("thumbnail", "width", "height"))
 """What tells whether a file is known."""
+FACTS = ("title", "author", "tags", "licence", "facts")
+
+
+@dataclass
+class _Waiting:
+    """What is to be written."""
+
+    new: list[tuple[Row, NDArray[np.float32]]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    replaced: dict[str, Row] = field(default_factory=dict)
+    skipped: dict[str, Row | None] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
 
 
 class _Adding:
     """A library under change: what is known, what is found, and what waits to be written."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, listing: Listing, max_pixels: int) -> None:
         self.library = library
-        self.report = Report()
-        rows = library.works(*COLUMNS).to_pylist()
-        self._by_path = {row["path"]: row for row in rows}
-        self._path_of = {row["id"]: row["path"] for row in rows}
-        self._skipped = {row["path"]: row for row in library.skipped().to_pylist()}
-        self._skipped_before = dict(self._skipped)
-        self._clear()
+        self.report = Report(unlisted=listing.unlisted)
+        self._listed, self._places, self._is_silent = listing.pictures, listing.places, listing.is_silent
+        self._sources = [*listing.sources.values()]
+        self._max_pixels = max_pixels
+        self._by_path: dict[str, Row] = {}
+        self._path_of: dict[str, str] = {}
+        self._shards: set[Shard] = set()
+        self._learn()
+        self._skipped: dict[str, Row] = {row["path"]: row for row in library.skipped().to_pylist()}
+        self._waiting = _Waiting()
 
-    def add(
-        self,
-        listed: Sequence[tuple[Path, FactsOf]],
-        sources: Sequence[Source],
-        read: Callable[[Sequence[Path], Manifest], Iterable[Found]],
-        observer: Observer | None,
-    ) -> None:
+    def add(self, processes: int, observer: Observer | None) -> None:
         """Look at files, read those that are new, and write what has become of them."""
         try:
-            new = [one for one in listed if not self._is_known(*one)]
-            results = read([path for path, _ in new], self.library.manifest)
-            for done, (found, (_, facts_of)) in enumerate(zip(results, new, strict=True), 1):
-                self._take(found, facts_of)
-                if observer is not None:
-                    observer(done, len(new))
-                late = time.monotonic() - self._written > SECONDS_BETWEEN_COMMITS
-                if late or len(self._rows) >= WORKS_BETWEEN_COMMITS:
-                    self._write()
-            self._write(sources)
+            self._read([name for name in self._listed if not self._is_known(name)], processes, observer)
+            self._read([name for name in self._listed if self._is_left_alone(name)], processes, observer)
+            self._forget()
+            self._write()
         except KeyboardInterrupt:
             self._write()
             raise Interrupted(
-                f"stopped; {counted(self.report.added, 'new work')} stay in {self.library.folder}, and the same "
-                "command goes on"
+                f"stopped; {self.library.folder} keeps {counted(self.report.added, 'new work')}, and the same command "
+                "goes on"
+            ) from None
+        except ReaderDiedError:
+            self._write()
+            raise LibraryError(
+                "one of the processes that read pictures died, of too little memory perhaps; what was done stays: give "
+                "the same command with --processes 1"
             ) from None
 
-    def _is_known(self, path: Path, facts_of: FactsOf) -> bool:
+    def _read(self, names: Sequence[str], processes: int, observer: Observer | None) -> None:
+        files = [(name, str(self._listed[name][0])) for name in names]
+        with closing(read_all(files, self.library.manifest, processes, self._max_pixels)) as results:
+            for done, (name, found) in enumerate(zip(names, results, strict=True), 1):
+                self._take(name, found)
+                if observer is not None:
+                    observer(done, len(names))
+                late = time.monotonic() - self._waiting.since > SECONDS_BETWEEN_COMMITS
+                if late or len(self._waiting.new) >= WORKS_BETWEEN_COMMITS:
+                    self._write()
+
+    def _is_known(self, name: str) -> bool:
         """Whether a file is as it was; then its facts alone may be new."""
-        name, stat = str(path.resolve()), path.stat()
-        size = {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
-        skipped = self._skipped.get(name)
-        if skipped is not None and {key: skipped[key] for key in size} == size:
-            told = self.report.duplicates if skipped["duplicate"] else self.report.refused
-            told[name] = skipped["reason"]
+        path, _ = self._listed[name]
+        if not is_text(name):
+            self.report.refused[name] = f"{name}: the name is not UTF-8, and a library holds no others: rename it"
             return True
+        try:
+            size = size_of(path)
+        except OSError:
+            return False  # to read it says what is wrong
+        skipped = self._skipped.get(name)
+        if skipped is not None and _has(skipped, size):
+            return self._is_skipped(name, skipped)
         row = self._by_path.get(name)
-        if row is None or {key: row[key] for key in size} != size:
+        if row is None or not _has(row, size):
             return False
-        facts = _columns(facts_of(path))
-        if facts != {key: row[key] for key in facts}:
-            self._replaced[row["id"]] = facts
-            row |= facts
+        try:
+            facts = self._facts(name, row["id"])
+        except ImpastoError as error:
+            self.report.refused[name] = str(error)
+            return True
+        if not _has(row, facts):
+            self._waiting.replaced[row["id"]] = facts
+            self._by_path[name] = {**row, **facts}
             self.report.changed += 1
         self.report.known += 1
         return True
 
-    def _take(self, found: Found, facts_of: FactsOf) -> None:
-        """Enter a file that was read: a new work, one that is known by another name, or none."""
-        row, name = found.row, found.row["path"]
-        self._skipped.pop(name, None)
-        reason, duplicate = found.reason, False
-        if not reason:
-            try:
-                row |= _columns(facts_of(Path(name)))
-            except ImpastoError as error:
-                reason = str(error)
-        known = self._path_of.get(row["id"])
-        if not reason and known not in (None, name) and Path(str(known)).exists():
-            reason, duplicate = f"the same picture as {known}", True
-        before = self._by_path.pop(name, None)
-        if before is not None and (reason or before["id"] != row["id"]):
-            self._gone.add(before["id"])
-            del self._path_of[before["id"]]
-        if reason:
-            self._skipped[name] = {key: row[key] for key in ("path", "bytes", "modified")}
-            self._skipped[name] |= {"reason": reason, "duplicate": duplicate}
-            told = self.report.duplicates if duplicate else self.report.refused
-            told[name] = reason
-            return
-        self._by_path[name], self._path_of[row["id"]] = row, name
-        if known is not None:  # touched, or moved
-            self._replaced[row["id"]] = row
-            self.report.changed += 1
-            return
-        self._rows.append(row)
-        self._sketches.append(found.sketch)
-        self.report.added += 1
+    def _facts(self, name: str, work: str) -> dict[str, Any]:
+        """The facts of a file that is a work, or is to be one."""
+        before = self._by_path.get(self._path_of.get(work, name), self._by_path.get(name))
+        if self._is_silent and before is not None and before["facts"] != "folders":
+            return {key: before[key] for key in FACTS}
+        path, facts_of = self._listed[name]
+        facts = facts_of(path)
+        return asdict(facts) | {"tags": [*facts.tags], "facts": self._places[name]}
 
-    def _write(self, sources: Sequence[Source] = ()) -> None:
-        """Commit what waits, if anything does."""
-        skipped = None if self._skipped == self._skipped_before else [*self._skipped.values()]
-        new_sources = tuple(one for one in sources if one not in self.library.manifest.sources)
-        if self._rows or self._gone or self._replaced or skipped is not None or new_sources:
-            gone = frozenset(self._gone)
-            change = Change(self._rows, self._sketches, gone, self._replaced, skipped, new_sources)
-            self.library = commit(self.library, change)
-        self._skipped_before = dict(self._skipped)
-        self._clear()
+    def _is_skipped(self, name: str, row: Row) -> bool:
+        """Whether a file that was no work of its own, and is as it was, still is none."""
+        if row["id"] is None:
+            if self._max_pixels > row["max_pixels"]:
+                return False
+            self.report.refused[name] = row["reason"]
+            return True
+        if not self._stands(row["id"]):
+            return False
+        self.report.duplicates[name] = self._likeness(row["id"])
+        return True
 
-    def _clear(self) -> None:
-        self._rows: list[dict[str, Any]] = []
-        self._sketches: list[Tensor] = []
-        self._gone: set[str] = set()
-        self._replaced: dict[str, dict[str, Any]] = {}
-        self._written = time.monotonic()
+    def _is_left_alone(self, name: str) -> bool:
+        """Whether a file was a duplicate of a work that now turns out to be another one."""
+        return name in self.report.duplicates and not self._stands(self._skipped[name]["id"])
 
-
-def _columns(facts: Facts) -> dict[str, Any]:
-    return asdict(facts) | {"tags": [*facts.tags]}
-
-
-# Reading
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a file gives: of a row what is not said by facts, the sketch, or the reason why there is none."""
-
-    row: dict[str, Any]
-    sketch: Tensor
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class _Eye:
-    """Reads files in the manner of a library."""
-
-    encoder: VGG
-    layers: dict[str, int]
-    max_pixels: int
-
-    @classmethod
-    def of(cls, manifest: Manifest, max_pixels: int) -> _Eye:
-        return cls(load_encoder(manifest.encoder), manifest.layers, max_pixels)
-
-    def read(self, path: Path) -> Found:
-        stat = path.stat()
-        row = {"path": str(path.resolve()), "bytes": stat.st_size, "modified": stat.st_mtime_ns, "id": None}
+    def _stands(self, work: str) -> bool:
+        """Whether a work's picture is where it was, unchanged."""
+        path = self._path_of.get(work)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of many files, what is odd about one
-                picture = read_picture(path, max_pixels=self.max_pixels)
-            parts = sketch(signature(self.encoder, picture, [*self.layers]), self.layers)
-        except PictureError as error:
-            return Found(row, torch.empty(0), str(error))
-        row |= {"id": picture.sha256, "width": picture.width, "height": picture.height}
-        return Found(row | {"thumbnail": _thumbnail(picture)}, torch.cat([*parts.values()]))
+            return path is not None and _has(self._by_path[path], size_of(Path(path)) | {"id": work})
+        except OSError:
+            return False
+
+    def _likeness(self, work: str) -> str:
+        return f"the same picture as {self._path_of[work]}"
+
+    def _take(self, name: str, found: Found) -> None:
+        """Enter a file that was read: a new work, one that is known by another name, or none."""
+        if found.reason and not found.lasting:
+            self.report.refused[name] = found.reason
+            return
+        row = {**found.row, "path": name}
+        try:
+            row |= {} if found.reason else self._facts(name, row["id"])
+        except ImpastoError as error:  # the picture is not to blame: once this is mended it is looked at again
+            self.report.refused[name] = str(error)
+            return
+        self._pass_over(name, None)
+        known = self._path_of.get(row["id"])
+        if found.reason:
+            self._drop(name)
+            self._pass_over(name, row | {"reason": found.reason})
+        elif known not in (None, name) and self._stands(row["id"]):
+            self._drop(name, keep=row["id"])
+            self._pass_over(name, row | {"reason": self._likeness(row["id"])})
+        else:
+            before = self._by_path.get(name)
+            self._drop(name, keep=row["id"])
+            self._by_path[name], self._path_of[row["id"]] = row, name
+            if known is None:
+                self._waiting.new.append((row, found.sketch))
+                self.report.added += 1
+            else:
+                self._enter_again(row, before)
+
+    def _enter_again(self, row: Row, before: Row | None) -> None:
+        """A work that is known: its file was touched or moved, or another process was faster."""
+        if before is None or not _has(before, {key: row[key] for key in COLUMNS}):
+            self._waiting.replaced[row["id"]] = row
+        self.report.known += 1
+        self.report.changed += before is None or not _has(before, {key: row[key] for key in ("id", *FACTS)})
+
+    def _drop(self, name: str, keep: str | None = None) -> None:
+        """Let go of the work that a file was, unless that is the one to `keep` or lies elsewhere now."""
+        before = self._by_path.pop(name, None)
+        if before is not None and before["id"] != keep and self._path_of.get(before["id"]) == name:
+            self._waiting.gone.add(before["id"])
+            del self._path_of[before["id"]]
+
+    def _pass_over(self, name: str, row: Row | None) -> None:
+        """Enter a file among those that are no works of their own, or strike it off."""
+        self.report.duplicates.pop(name, None)
+        if row is not None:
+            told = self.report.refused if row["id"] is None else self.report.duplicates
+            told[name] = row["reason"]
+            whole = {**row, "max_pixels": self._max_pixels}
+            self._skipped[name] = self._waiting.skipped[name] = {key: whole[key] for key in SKIPPED.names}
+        elif self._skipped.pop(name, None) is not None:
+            self._waiting.skipped[name] = None
+
+    def _forget(self) -> None:
+        """Strike off files in the folders that are not there any more."""
+        folders = tuple(f"{one.path}{os.sep}" for one in self._sources)
+        for name in [one for one in self._skipped if one.startswith(folders) and one not in self._listed]:
+            self._pass_over(name, None)
+
+    def _write(self) -> None:
+        """Commit what waits, if anything does, and learn what other processes have added meanwhile."""
+        waiting = self._waiting
+        known = self.library.manifest.sources
+        told = {one.path for one in known if one.facts != "folders"} if self._is_silent else set()
+        sources = [one for one in self._sources if one not in known and one.path not in told]
+        if not (waiting.new or waiting.gone or waiting.replaced or waiting.skipped or sources):
+            return
+        rows, sketches = [row for row, _ in waiting.new], [torch.from_numpy(one) for _, one in waiting.new]
+        change = Change(rows, sketches, frozenset(waiting.gone), waiting.replaced, waiting.skipped, sources)
+        library = commit(self.library, change)
+        self._waiting = _Waiting()  # first: what is committed twice is not added twice, as long as `library` is old
+        self.library = library
+        self._learn()
+        for row in rows:
+            if self._path_of.get(row["id"], row["path"]) != row["path"]:
+                self._by_path.pop(row["path"], None)
+                self._pass_over(row["path"], {**row, "reason": self._likeness(row["id"])})
+                self.report.added -= 1
+        self._write()
+
+    def _learn(self) -> None:
+        """Take in what the library holds, as far as it is new."""
+        for attempt in range(1, ATTEMPTS + 1):
+            new = [shard for shard in self.library.manifest.shards if shard not in self._shards]
+            try:
+                tables = [self.library.works_of(shard, COLUMNS) for shard in new]
+                break
+            except ChangedError:
+                if attempt == ATTEMPTS:
+                    raise
+                self.library = open_library(self.library.folder)
+        for row in (row for table in tables for row in table.to_pylist()):
+            self._by_path[row["path"]], self._path_of[row["id"]] = row, row["path"]
+        self._shards = set(self.library.manifest.shards)
 
 
-def _thumbnail(picture: Picture) -> bytes:
-    image = to_pil(picture).convert("RGB")
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=80)
-    return data.getvalue()
-
-
-def _read_all(paths: Sequence[Path], manifest: Manifest, processes: int, max_pixels: int) -> Iterator[Found]:
-    """What the files give, in their order, here or in several processes."""
-    if processes == 1 or len(paths) <= FEW:
-        if paths:
-            yield from map(_Eye.of(manifest, max_pixels).read, paths)
-        return
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _open_eye, (manifest, max_pixels))
-    waiting: deque[Future[Found]] = deque()
-    try:
-        for path in paths:
-            waiting.append(pool.submit(_read, path))
-            if len(waiting) >= AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise LibraryError(
-            "one of the processes that read pictures died, of too little memory perhaps; what was done stays: give the "
-            "same command with --processes 1"
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-_eye: _Eye
-"""Of a process that reads for another one."""
-
-
-def _open_eye(manifest: Manifest, max_pixels: int) -> None:
-    global _eye
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    _eye = _Eye.of(manifest, max_pixels)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _read(path: Path) -> Found:
-    return _eye.read(path)
+def _has(row: Row, values: Row) -> bool:
+    return all(row[key] == value for key, value in values.items())

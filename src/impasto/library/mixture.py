@@ -43,22 +43,27 @@ def mix(
     shrinkage: float = 0.0,
     character: float = 0.0,
     max_works: int | None = None,
-    per_layer: bool = False,
+    joint: bool = False,
 ) -> Mixture:
     """The mixture of K works nearest to a content.
 
     `prior` `(K,)`, of sum 1, says which works count more where the mixture is drawn to all of them: by `shrinkage`, in
     units of a work's mean square, and by `character`, from the nearest mixture (0) to the prior itself (1). At most
-    `max_works` take part in the nearest. With `per_layer` every layer has a mixture of its own.
+    `max_works` take part in the nearest. Every layer has a mixture of its own, or if `joint` all have the same one.
     """
     prior = np.full(len(works), 1 / len(works)) if prior is None else prior
     by_layer = products(works, content)
     first, *rest = by_layer.values()
     together = sum(rest, start=first)
-    problems = by_layer if per_layer else dict.fromkeys(by_layer, together)
-    solved = {id(one): _of_few(one, prior, shrinkage, max_works) for one in problems.values()}
-    found = {layer: (1 - character) * solved[id(one)] + character * prior for layer, one in problems.items()}
-    return _explained(by_layer, together, found, prior, shrinkage)
+    problems = {tuple(by_layer): together} if joint else {(layer,): one for layer, one in by_layer.items()}
+    weights: dict[str, Vector] = {}
+    parts = []
+    for layers, one in problems.items():
+        nearest_weights = _of_few(one, prior, shrinkage, max_works)
+        own = (1 - character) * nearest_weights + character * prior
+        weights |= dict.fromkeys(layers, own)
+        parts.append((one, own))
+    return _explained(weights, parts, together, prior, shrinkage)
 
 
 def _of_few(one: Products, prior: Vector, shrinkage: float, max_works: int | None) -> Vector:
@@ -82,20 +87,31 @@ def _nearest(one: Products, prior: Vector, shrinkage: float, chosen: Indices | N
 
 
 def _explained(
-    by_layer: dict[str, Products], together: Products, weights: dict[str, Vector], prior: Vector, shrinkage: float
+    weights: dict[str, Vector],
+    parts: Sequence[tuple[Products, Vector]],
+    together: Products,
+    prior: Vector,
+    shrinkage: float,
 ) -> Mixture:
-    distance, gradient = 0.0, np.zeros(len(prior))
-    for layer, one in by_layer.items():
-        own = weights[layer]
-        distance += float(one.content - 2 * own @ one.with_content + own @ one.works @ own)
+    """The mixture with its distances; `parts` are the problems solved, with the weights found."""
+    distance, gradient, without = 0.0, np.zeros(len(prior)), np.zeros(len(prior))
+    for one, own in parts:
+        distance += _distance(one, own)
         slope = one.works @ own - one.with_content
         gradient += 2 * (slope - own @ slope)
-    alone = together.content - 2 * together.with_content + together.works.diagonal()
-    of_mean = float(together.content - 2 * prior @ together.with_content + prior @ together.works @ prior)
-    nearest_of_all = _nearest(together, prior, shrinkage)
-    without = np.zeros(len(prior))
-    for k in np.flatnonzero(sum(weights.values()) > 0) if len(prior) > 1 else []:
-        rest = np.delete(np.arange(len(prior)), k)
-        without[k] = _nearest(together, prior, shrinkage, rest).distance - nearest_of_all.distance
+        if len(prior) > 1:
+            for k in np.flatnonzero(own).tolist():
+                without[k] += _further_without(k, one, prior, shrinkage)
     unit = max(together.content, np.finfo(float).tiny)
-    return Mixture(weights, max(0.0, distance) / unit, of_mean / unit, alone / unit, without, gradient / unit)
+    alone = together.content - 2 * together.with_content + together.works.diagonal()
+    of_mean = _distance(together, prior)
+    return Mixture(weights, max(0.0, distance) / unit, of_mean / unit, alone / unit, without / unit, gradient / unit)
+
+
+def _distance(one: Products, weights: Vector) -> float:
+    return float(one.content - 2 * weights @ one.with_content + weights @ one.works @ weights)
+
+
+def _further_without(k: int, one: Products, prior: Vector, shrinkage: float) -> float:
+    rest = np.delete(np.arange(len(prior)), k)
+    return one.content * (_nearest(one, prior, shrinkage, rest).distance - _nearest(one, prior, shrinkage).distance)

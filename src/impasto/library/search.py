@@ -16,10 +16,9 @@ from torch import Tensor
 
 from impasto.errors import LibraryError, UsageError, near_match
 from impasto.library.adding import encoder_of
-from impasto.library.facts import tags_of
-from impasto.library.signature import signature
+from impasto.library.facts import as_words, tags_of
 from impasto.library.simplex import Indices, Points, Vector, nearest_of_many
-from impasto.library.sketch import sketch
+from impasto.library.sketch import sketch_of
 from impasto.library.store import SCHEMA, Library
 from impasto.pictures.picture import Picture
 
@@ -63,11 +62,20 @@ def search(
     """The works that carry all of the tags, are by the author, and have the text in a title, author, tag or path.
 
     Capitals do not matter, and of an author a part of the name will do. With `like`, those that are most like a
-    picture come first. Raises `UsageError`, with a near match, for a tag or author that no work has, `LibraryError`
-    where nothing is found.
+    picture come first, and of works that are alike those that were added first. Raises `UsageError`, with a near match,
+    for a tag or author that no work has, and for one that is empty, `LibraryError` where nothing is found.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be at least 1")
+    wanted = [tag for words in ([tags] if isinstance(tags, str) else tags) for tag in _tags_in("tag", words)]
+    author, text = (words and as_words(words) for words in (author, text))
+    for name, words in (("author", author), ("text", text)):
+        if words == "":
+            raise _is_empty(name)
+    if not len(library):
+        raise LibraryError(f"{library.folder}: is empty; impasto library add {library.folder} PICTURES adds some")
     known = library.works("title", "author", "tags", "path")
-    masks = [_tagged(known["tags"], tag) for word in tags for tag in tags_of(word)]
+    masks = [_tagged(known["tags"], tag) for tag in wanted]
     if author is not None:
         masks.append(_by(known["author"], author))
     if text is not None:
@@ -80,6 +88,18 @@ def search(
     if like is not None:
         found = found[_unlikeness(library, like, found).argsort(kind="stable")]
     return Selection(library, found[:limit])
+
+
+def _tags_in(name: str, words: str) -> tuple[str, ...]:
+    """The tags in words; raises `UsageError` where there are none: all of the works would have those."""
+    found = tags_of(words)
+    if not found:
+        raise _is_empty(name)
+    return found
+
+
+def _is_empty(name: str) -> UsageError:
+    return UsageError(f"{name}: is empty; say which one, or leave --{name} out")
 
 
 def counts(library: Library) -> list[dict[str, Any]]:
@@ -140,7 +160,7 @@ def _unlikeness(library: Library, picture: Picture, places: Indices) -> Vector:
 def sketch_like(library: Library, picture: Picture) -> dict[str, Tensor]:
     """The sketch of a picture in the manner of a library, by layer."""
     layers = library.manifest.layers
-    found = sketch(signature(encoder_of(library), picture, [*layers]), layers)
+    found = sketch_of(encoder_of(library), picture, layers)
     return {layer: own / library.manifest.units[layer] for layer, own in found.items()}
 
 
@@ -159,22 +179,27 @@ def choose(
     shrinkage: float,
     preferred: Mapping[str, float],
     count: int = ENOUGH,
-    per_layer: bool = False,
+    joint: bool = False,
     drawn: bool = False,
 ) -> Choice:
-    """The works whose mixture is nearest to a picture by their sketches, and the next best, `count` of them.
+    """The works whose mixture is nearest to a picture by their sketches, and the next best: `count` of them if all
+    layers are `joint`, else a third as many for each.
 
-    `preferred` says how many times as much as others the works with a tag count; where their mean is wanted, some
-    works are `drawn` to stand for all.
+    `preferred` says how many times as much as others the works with a tag count, those with 0 not at all; where their
+    mean is wanted, some works are `drawn` to stand for all. Raises `UsageError` for a preferred tag that no work has,
+    `LibraryError` for a selection without works.
     """
     library, places = selection.library, np.sort(selection.places)
+    if not len(places):
+        raise LibraryError(f"{library.folder}: none of its works is chosen: ask for less")
     prior = _prior(library, places, preferred)
+    places, prior = places[prior > 0], prior[prior > 0]
     target = sketch_like(library, content)
     best: list[Indices] = []
-    for columns, own in _problems(library.manifest.layers, target) if per_layer else [(slice(None), target)]:
+    for columns, own in _problems(library.manifest.layers, target) if not joint else [(slice(None), target)]:
         points = Points(library.sketches(), places, columns)
         found = nearest_of_many(points, torch.cat([*own.values()]), shrinkage=shrinkage, prior=prior)
-        best.append(np.lexsort((found.gradient, -found.weights))[: count // 2 if per_layer else count])
+        best.append(np.lexsort((found.gradient, -found.weights))[: count if joint else max(1, count // 3)])
     chosen = reduce(np.union1d, best)
     mean = prior[chosen]
     if drawn:
@@ -198,8 +223,9 @@ def _prior(library: Library, places: Indices, preferred: Mapping[str, float]) ->
     counts = np.ones(len(places))
     if preferred:
         tags = library.works("tags")["tags"]
-        for tag, times in preferred.items():
-            counts[_tagged(tags, tag)[places]] *= times
+        for words, times in preferred.items():
+            for tag in _tags_in("prefer", words):
+                counts[_tagged(tags, tag)[places]] *= times
     if not counts.any():
         raise UsageError("prefer: 0 for all of the works: prefer some to others")
     even: Vector = counts / counts.sum()

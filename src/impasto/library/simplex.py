@@ -28,8 +28,10 @@ TOLERANCE_OF_MANY = 1e-6
 """Of the duality gap where points are looked at in float32, in units of the target's square."""
 CANDIDATES = 200
 """How many of the best points join the mixture's own at each look at very many."""
-BLOCK = 8192
-"""Points looked at together, so that of a file in half precision only so many are in memory."""
+SMALL = 100
+"""Of systems of equations: larger ones go to PyTorch, whose threads numpy's would wait for, ten times as long."""
+BLOCK = 256
+"""Points looked at together: those of a file in half precision, as float32, stay in a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +92,18 @@ class Points:
         return sum(map(len, self.shards)) if self.rows is None else len(self.rows)
 
     def blocks(self) -> Iterator[Tensor]:
-        """All the points, in order, float32, so many at a time that they fit into memory."""
-        start = 0
+        """All the points, in order, float32, some at a time; each block takes the place of the one before."""
+        start, room = 0, torch.empty(0)
         for shard in self.shards:
             for first in range(0, len(shard), BLOCK):
-                block = shard[first : first + BLOCK]
+                block = shard[first : first + BLOCK, self.columns]
                 if self.rows is not None:
-                    within = self.rows[slice(*np.searchsorted(self.rows, (start, start + len(block))))] - start
-                    start += len(block)
-                    block = block[torch.from_numpy(within)] if len(within) else block[:0]
-                yield block[:, self.columns].float()
+                    ends = np.searchsorted(self.rows, (start, start + len(block)))
+                    within, start = self.rows[slice(*ends)] - start, start + len(block)
+                    block = block[torch.from_numpy(within)]
+                if len(room) < len(block) or room.ndim < 2:
+                    room = torch.empty(block.shape)
+                yield room[: len(block)].copy_(block)
 
     def take(self, chosen: Indices) -> Tensor:
         """Some of the points `(n, M)`, float64, chosen by their places among those that count."""
@@ -118,18 +122,22 @@ def nearest_of_many(points: Points, target: Tensor, *, shrinkage: float = 0.0, p
     As `nearest`, with a gap as small as float32 can tell. Memory is bounded by a block of points.
     """
     count, target = len(points), target.double()
-    with_target, squares = _look(points, target)
+    squares = np.concatenate([torch.linalg.vecdot(rows, rows).double().numpy() for rows in points.blocks()])
     pull = shrinkage * float(squares.mean())
-    wanted = with_target + pull * _even_or(prior, count)
+    drawn = pull * _even_or(prior, count)
     unit = max(float(target @ target), np.finfo(float).tiny)
-    chosen = _lowest(squares / 2 - wanted, CANDIDATES)
+    unlike = squares / 2 - _products(points, target) - drawn
+    chosen = _lowest(unlike, CANDIDATES)
+    support, own = chosen[[unlike[chosen].argmin()]], np.ones(1)
     iterations = 0
     while True:
         rows = points.take(chosen)
-        active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted[chosen], pull)
+        wanted = (rows @ target).numpy() + drawn[chosen]
+        start = np.searchsorted(chosen, support), own
+        active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted, pull, start)
         support = chosen[active]
         mixture = torch.from_numpy(own) @ rows[torch.from_numpy(active)]
-        gradient = _look(points, mixture)[0] - wanted
+        gradient = _products(points, mixture - target) - drawn  # of the difference, which float32 tells better
         gradient[support] += pull * own
         gap = 2 * float(own @ gradient[support] - gradient.min()) / unit
         iterations += steps
@@ -143,12 +151,16 @@ def nearest_of_many(points: Points, target: Tensor, *, shrinkage: float = 0.0, p
     return Nearest(weights, distance, gap, gradient, iterations)
 
 
-def _solved(products: Matrix, wanted: Vector, pull: float) -> tuple[Indices, Vector, Vector, float, int]:
-    """argmin ½ rᵀHr + ½ pull ‖r‖² − wantedᵀr on the simplex: support, weights there, gradient, gap, iterations."""
+def _solved(
+    products: Matrix, wanted: Vector, pull: float, start: tuple[Indices, Vector] | None = None
+) -> tuple[Indices, Vector, Vector, float, int]:
+    """argmin ½ rᵀHr + ½ pull ‖r‖² − wantedᵀr on the simplex: support, weights there, gradient, gap, iterations.
+
+    `start` is a support with weights; without it the best single point.
+    """
     diagonal = products.diagonal()
     scale = max(float(diagonal.mean()), np.finfo(float).tiny)
-    active = np.array([np.argmin(diagonal / 2 - wanted)])
-    weights = np.ones(1)
+    active, weights = start or (np.array([np.argmin(diagonal / 2 - wanted)]), np.ones(1))
     iterations = 0
     while True:
         gradient: Vector = products[:, active] @ weights - wanted
@@ -186,7 +198,7 @@ def _best_of(products: Matrix, wanted: Vector, pull: float) -> Vector:
     matrix.flat[:: count + 1] += pull
     sides = np.stack((wanted, np.ones(count)), 1)
     try:
-        found = np.linalg.solve(matrix, sides)
+        found = np.linalg.solve(matrix, sides) if count <= SMALL else _by_cholesky(matrix, sides)
     except np.linalg.LinAlgError:  # points that depend on each other
         found = np.linalg.lstsq(matrix, sides)[0]
     free, step = found.T
@@ -194,14 +206,19 @@ def _best_of(products: Matrix, wanted: Vector, pull: float) -> Vector:
     return best
 
 
-def _look(points: Points, direction: Tensor) -> tuple[Vector, Vector]:
-    """⟨f_k, direction⟩ and ⟨f_k, f_k⟩ of all points, block by block."""
+def _by_cholesky(matrix: Matrix, sides: Matrix) -> Matrix:
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+    if failed:
+        raise np.linalg.LinAlgError
+    found: Matrix = torch.cholesky_solve(torch.from_numpy(sides), factor).numpy()
+    return found
+
+
+def _products(points: Points, direction: Tensor) -> Vector:
+    """⟨f_k, direction⟩ of all points."""
     direction = direction.float()
-    products, squares = [], []
-    for rows in points.blocks():
-        products.append(rows @ direction)
-        squares.append(torch.linalg.vecdot(rows, rows))
-    return torch.cat(products).double().numpy(), torch.cat(squares).double().numpy()
+    found: Vector = torch.cat([rows @ direction for rows in points.blocks()]).double().numpy()
+    return found
 
 
 def _lowest(values: Vector, count: int) -> Indices:

@@ -16,13 +16,18 @@ import torch
 from torch import Tensor
 
 from impasto.encoders.vgg import VGG
-from impasto.library.signature import Signature, packed_length
+from impasto.errors import PictureError
+from impasto.library.signature import Signature, packed_length, signature
+from impasto.pictures.picture import Picture
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Of a library's sketches, as far as its encoder has them."""
 NUMBERS = 2048
 """In a sketch: of mixtures of 400 works, those found by sketches this long are 0.6 % further from the photograph
 than the nearest one, by half as many 1.9 % (docs/decisions/0012-library.md)."""
+
+SLENDEREST = 100
+"""How many times as long as wide a picture may be: deep layers see 208 pixels across, of all of its length."""
 
 
 def plan(encoder: VGG, numbers: int = NUMBERS) -> dict[str, int]:
@@ -35,11 +40,22 @@ def plan(encoder: VGG, numbers: int = NUMBERS) -> dict[str, int]:
     return {layer: found[layer] for layer in whole}
 
 
-def sketch(signature: Signature, lengths: Mapping[str, int]) -> dict[str, Tensor]:
+def sketch_of(encoder: VGG, picture: Picture, lengths: Mapping[str, int]) -> dict[str, Tensor]:
+    """The sketch of a picture; raises `PictureError` for one that is too narrow, or of which too little is visible."""
+    if max(picture.height, picture.width) > SLENDEREST * min(picture.height, picture.width):
+        raise PictureError(f"{picture.name}: {picture.width}×{picture.height} is too narrow to be looked at: crop it")
+    found = sketch(signature(encoder, picture, [*lengths]), lengths)
+    whole = torch.cat([*found.values()])
+    if not whole.isfinite().all() or not whole.any():
+        raise PictureError(f"{picture.name}: too little of it is visible: crop it, or remove its transparency")
+    return found
+
+
+def sketch(whole: Signature, lengths: Mapping[str, int]) -> dict[str, Tensor]:
     """The sketch of a signature, by layer, of so many numbers each, float32; a layer as long as that stays exact."""
     found = {}
     for layer, length in lengths.items():
-        values = signature[layer]
+        values = whole[layer]
         if length == len(values):
             found[layer] = values
             continue

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from impasto.errors import ImpastoError, Interrupted, LibraryError, counted, near_file
-from impasto.library.adding import Observer, Report, add, open_or_create
+from impasto.errors import LibraryError, PictureError, counted, near_file
+from impasto.library.adding import Listing, Observer, Report, add_listed, open_or_create
 from impasto.library.search import Selection, counts
-from impasto.library.store import Change, Library, commit, open_library, replace_by
+from impasto.library.store import Change, ChangedError, Library, commit, is_there, open_library, replace_by
 
 REBUILT = ".rebuilt"
 """Where a library grows that is to take the place of the one around it."""
+MOST_SOURCES = 20
+"""Folders and files that were added, when they are told."""
 
 
 def remove(selection: Selection) -> Library:
@@ -26,8 +28,8 @@ def remove(selection: Selection) -> Library:
 
 def missing(library: Library) -> Selection:
     """The works whose pictures are not there any more."""
-    rows = library.works("path")["path"].to_pylist()
-    return Selection(library, np.array([n for n, path in enumerate(rows) if not _is_there(library, path)], np.intp))
+    paths = library.works("path")["path"].to_pylist()
+    return Selection(library, np.array([n for n, path in enumerate(paths) if not is_there(path)], np.intp))
 
 
 def named(library: Library, paths: Sequence[Path]) -> Selection:
@@ -46,30 +48,33 @@ def named(library: Library, paths: Sequence[Path]) -> Selection:
 def facts(library: Library) -> list[tuple[str, str]]:
     """What there is, as pairs of names and words; raises `LibraryError` for a file that is damaged."""
     manifest = library.manifest
-    for shard in manifest.shards:
-        library.works_of(shard)
-        library.sketches_of(shard).isfinite().all()
+    check(library)
     tallies = counts(library)
-    skipped = library.skipped().to_pylist()
-    sizes = sum(one.stat().st_size for one in library.folder.iterdir() if one.is_file())
+    skipped = library.skipped()["id"].to_pylist()
+    duplicates = sum(one is not None for one in skipped)
+    names = [name for shard in manifest.shards for name in (shard.works, shard.sketches)]
+    sizes = sum((library.folder / name).stat().st_size for name in names)
+    told = [f"{one.path}, tags from {one.facts}" for one in manifest.sources[:MOST_SOURCES]]
+    told += [f"{len(manifest.sources) - MOST_SOURCES} more"] if len(manifest.sources) > MOST_SOURCES else []
     return [
         ("works", f"{len(library):,} in {counted(len(manifest.shards), 'shard')}, {sizes / 1e6:.1f} MB"),
         ("encoder", manifest.encoder),
         ("tags", str(sum(one["kind"] == "tag" for one in tallies))),
         ("authors", str(sum(one["kind"] == "author" for one in tallies))),
         ("without pictures", f"{len(missing(library)):,}"),
-        ("duplicates left out", f"{sum(one['duplicate'] for one in skipped):,}"),
-        ("not readable", f"{sum(not one['duplicate'] for one in skipped):,}"),
-        *(("added", f"{one.path}, tags from {one.facts}") for one in manifest.sources),
+        ("duplicates left out", f"{duplicates:,}"),
+        ("not readable", f"{len(skipped) - duplicates:,}"),
+        *((f"added {number}", one) for number, one in enumerate(told, 1)),
     ]
 
 
-def _is_there(library: Library, path: str) -> bool:
-    try:
-        library.find(path)
-    except LibraryError:
-        return False
-    return True
+def check(library: Library) -> None:
+    """Read all of a library's files; raises `LibraryError` for one that is damaged."""
+    library.skipped()
+    for shard in library.manifest.shards:
+        library.works_of(shard)
+        if not library.sketches_of(shard).isfinite().all():
+            raise library.damaged(shard.sketches)
 
 
 def rebuild(
@@ -83,39 +88,51 @@ def rebuild(
     """Make a library anew from all that was ever added to it, with its encoder or another one.
 
     Until all is done the library is as it was, and if the work is stopped, the same call goes on with it. Works whose
-    pictures are gone are left out. Raises what `add` does, and `LibraryError` if nothing is left that could be read.
+    pictures are gone are left out, and those that were taken out are in it again. Raises what `add` does, and
+    `LibraryError` if nothing is left that could be read.
     """
     folder = Path(folder)
     before = open_library(folder)
-    encoder = encoder or before.manifest.encoder
+    encoder = encoder or before.now_at(before.manifest.encoder)
     anew = folder / REBUILT
-    try:
-        open_or_create(anew, encoder)
-    except LibraryError:  # begun with another encoder
-        shutil.rmtree(anew, ignore_errors=True)
-    reports = []
-    for source in before.manifest.sources:
+    _begin(anew, encoder)
+    while True:
+        report = _add_all(before, anew, encoder, processes, max_pixels, observer)
+        rebuilt = open_library(anew)
+        gone = missing(rebuilt)
+        rebuilt = remove(gone) if len(gone) else rebuilt
+        if not len(rebuilt):
+            raise LibraryError(f"{folder}: nothing that was added to it can be read any more; it stays as it is")
         try:
-            own = add(
-                anew,
-                [source.path],
-                facts=source.facts,
-                encoder=encoder,
-                processes=processes,
-                max_pixels=max_pixels,
-                observer=observer,
-            )
-        except Interrupted:
-            raise
-        except ImpastoError as error:
-            own = Report(refused={source.path: str(error)})
-        reports.append(own)
-    report = Report(added=sum(own.added + own.known for own in reports))
-    for own in reports:
-        report.duplicates.update(own.duplicates)
-        report.refused.update(own.refused)
-    if not report.added:
-        raise LibraryError(f"{folder}: nothing that was added to it can be read any more; it stays as it is")
-    replace_by(before, open_library(anew))
+            replace_by(before, rebuilt)
+            break
+        except ChangedError:  # what was added meanwhile is to be in it, too
+            before = open_library(folder)
     shutil.rmtree(anew, ignore_errors=True)
+    report.added, report.known, report.changed = len(rebuilt), 0, 0
+    return report
+
+
+def _begin(anew: Path, encoder: str) -> None:
+    """Go on with what is there, if it is sound and of the same encoder."""
+    try:
+        check(open_or_create(anew, encoder))
+    except LibraryError:
+        shutil.rmtree(anew, ignore_errors=True)
+        open_or_create(anew, encoder)
+
+
+def _add_all(
+    library: Library, anew: Path, encoder: str, processes: int, max_pixels: int, observer: Observer | None
+) -> Report:
+    """Add all that was added to a library to another one; what is not there any more is in the report as refused."""
+    listing, gone = Listing(), {}
+    for source in sorted(library.manifest.sources, key=lambda one: one.facts != "folders"):  # tables know better
+        path, facts = library.now_at(source.path), library.now_at(source.facts)
+        try:
+            listing.add(Path(path), facts, source.model_copy(update={"path": path, "facts": facts}))
+        except PictureError as error:
+            gone[path] = str(error)
+    report = add_listed(anew, listing, encoder, processes, max_pixels, observer)
+    report.refused |= gone
     return report

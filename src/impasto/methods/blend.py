@@ -49,7 +49,7 @@ class BlendSettings(TransferSettings):
         0.01, "style", "How much more works than the nearest take part (0 … 1000; 1: nearly all).", common=True
     )
     max_works: Annotated[int, Field(ge=1)] | None = setting(None, "style", "Most works that take part (1 …).")
-    per_layer: bool = setting(False, "style", "Weights of their own for every layer, fine or coarse.")
+    joint: bool = setting(False, "style", "The same weights for all layers, fine and coarse; else each has its own.")
 
     patches: Annotated[int, Field(ge=1, le=3)] = setting(
         1, "style", "Cuts every work into so many patches each way, which take part one by one (1 … 3)."
@@ -62,8 +62,8 @@ class BlendSettings(TransferSettings):
     def _is_one_style(self) -> Self:
         if self.has_regions:
             raise ValueError("masks and segmentation: blend paints the whole picture in one style; use transfer")
-        if self.per_layer and self.mix == "losses":
-            raise ValueError("per_layer: mixes targets layer by layer, and mix=losses has none")
+        if self.mix == "losses" and not self.joint:
+            raise ValueError("mix: losses need the same weights for all layers: add joint, or leave it out")
         return self
 
 
@@ -91,7 +91,7 @@ def blend(
     regions = []
     for tile, mixture in zip(tiles, mixtures, strict=True):
         by_layer = {layer: own[used].tolist() for layer, own in mixture.weights.items()}
-        shares: Shares = by_layer if settings.per_layer else next(iter(by_layer.values()))
+        shares: Shares = next(iter(by_layer.values())) if settings.joint else by_layer
         whole = Region.everything(np.searchsorted(needed, numbers).tolist(), own_masks, shares)
         regions.append(whole if tile.mask is None else replace(whole, name=tile.name, mask=tile.mask))
     chosen = [styles[number] for number in needed]
@@ -170,7 +170,7 @@ def mixtures_of(
             shrinkage=settings.shrinkage,
             character=settings.character,
             max_works=settings.max_works,
-            per_layer=settings.per_layer,
+            joint=settings.joint,
         )
         for target in targets
     ]

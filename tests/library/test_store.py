@@ -1,0 +1,638 @@
+"""Libraries on disk: whole at every moment, one change after the other, and every damage named."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.testing import assert_close
+
+from impasto.errors import LibraryError
+from impasto.library import store
+from impasto.library.store import (
+    Change,
+    ChangedError,
+    Library,
+    Manifest,
+    Source,
+    commit,
+    create_library,
+    is_library,
+    open_library,
+    replace_by,
+)
+from impasto.library.upkeep import check
+
+LAYERS = {"fine": 3, "coarse": 2}
+MANIFEST = Manifest(encoder="lite", encoder_checksum="0", layers=LAYERS)
+
+
+def row(name: str, **values: Any) -> dict[str, Any]:
+    facts = {"title": name, "author": "", "tags": ["ink"], "licence": "", "facts": "folders", "width": 4, "height": 3}
+    return {"id": name, "path": f"/pictures/{name}.png", "bytes": 1, "modified": 2, "thumbnail": b"", **facts, **values}
+
+
+def sketch(seed: int, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(5, generator=torch.Generator().manual_seed(seed))
+
+
+def adding(*numbers: int, **values: Any) -> Change:
+    return Change([row(f"w{n}") for n in numbers], [sketch(n) for n in numbers], **values)
+
+
+def skipped(name: str) -> Mapping[str, Any]:
+    return {"path": name, "bytes": 1, "modified": 2, "reason": "odd", "id": None, "max_pixels": 9}
+
+
+def ids(library: Library) -> list[str]:
+    found: list[str] = library.works("id")["id"].to_pylist()
+    return found
+
+
+def unscaled(library: Library) -> Tensor:
+    """The sketches as they were given, as far as half precision tells."""
+    scale = torch.cat([torch.full((n,), library.manifest.units[layer]) for layer, n in LAYERS.items()])
+    return torch.cat(library.sketches()).float() * scale
+
+
+def files(folder: Path) -> set[str]:
+    return {one.name for one in folder.iterdir()}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    """Works w0 to w2, and a file that is none."""
+    empty = create_library(tmp_path / "art.library", MANIFEST)
+    return commit(empty, adding(0, 1, 2, skipped={"/odd.png": skipped("/odd.png")}))
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WORKS_OF_A_SHARD", 2)
+
+
+# Works
+
+
+def test_what_is_written_is_read_again(library: Library) -> None:
+    found = open_library(library.folder)
+    assert found.works(*store.SCHEMA.names).to_pylist() == [row(f"w{n}") for n in range(3)]
+    assert_close(unscaled(found), torch.stack([sketch(n) for n in range(3)]), rtol=1e-3, atol=1e-3)
+
+
+def test_other_programs_can_read_the_works(library: Library) -> None:
+    (path,) = library.folder.glob("works-*.parquet")
+    assert parquet.read_table(path).column_names == store.SCHEMA.names
+
+
+def test_layers_count_alike_whatever_their_numbers_are_like(tmp_path: Path) -> None:
+    loud = torch.tensor([1000.0, 1000, 1000, 1, 1])
+    change = Change([row(f"w{n}") for n in range(4)], [sketch(n) * loud for n in range(4)])
+    found = commit(create_library(tmp_path / "a", MANIFEST), change)
+    fine, coarse = torch.cat(found.sketches()).float().split([3, 2], 1)
+    assert float(fine.square().sum(1).mean()) == pytest.approx(1, abs=1e-2)
+    assert float(coarse.square().sum(1).mean()) == pytest.approx(1, abs=1e-2)
+
+
+def test_later_works_are_in_the_units_of_the_first_ones(library: Library) -> None:
+    after = commit(library, Change([row("w9")], [sketch(9, 50.0)]))
+    assert after.manifest.units == library.manifest.units
+    assert_close(unscaled(after)[3], sketch(9, 50.0), rtol=1e-3, atol=1e-3)
+
+
+def test_a_work_unlike_all_others_has_finite_numbers(library: Library) -> None:
+    after = commit(library, Change([row("w9")], [sketch(9, 1e9)]))
+    assert torch.cat(after.sketches()).isfinite().all()
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_shards_are_filled_up_and_keep_the_order(library: Library) -> None:
+    for numbers in ((3,), (4, 5, 6)):
+        library = commit(library, adding(*numbers))
+    assert [shard.count for shard in library.manifest.shards] == [2, 2, 2, 1]
+    assert ids(library) == [f"w{n}" for n in range(7)]
+    assert_close(unscaled(library), torch.stack([sketch(n) for n in range(7)]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_what_is_gone_leaves_the_others_with_their_own_sketches(library: Library) -> None:
+    after = commit(library, Change(gone=frozenset({"w0"})))
+    assert ids(after) == ["w1", "w2"]
+    assert_close(unscaled(after), torch.stack([sketch(1), sketch(2)]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_shard_that_nothing_happens_to_is_not_written_anew(library: Library) -> None:
+    after = commit(library, Change(gone=frozenset({"w2"}), replaced={"other": {"title": "new"}}))
+    assert after.manifest.shards[0] == library.manifest.shards[0]
+
+
+def test_a_library_whose_works_are_all_gone_can_be_filled_again(library: Library) -> None:
+    empty = commit(library, Change(gone=frozenset({"w0", "w1", "w2"})))
+    assert (len(empty), empty.works("id", "tags").num_rows, empty.sketches()) == (0, 0, [])
+    assert ids(commit(empty, adding(1))) == ["w1"]
+
+
+def test_new_facts_are_those_of_one_work_and_leave_sketches_alone(library: Library) -> None:
+    after = commit(library, Change(replaced={"w1": {"title": "Hare", "tags": ["wash", "moon"]}}))
+    assert after.works("title", "tags").to_pylist() == [
+        {"title": "w0", "tags": ["ink"]},
+        {"title": "Hare", "tags": ["wash", "moon"]},
+        {"title": "w2", "tags": ["ink"]},
+    ]
+    assert [one.sketches for one in after.manifest.shards] == [one.sketches for one in library.manifest.shards]
+
+
+def test_a_work_can_go_and_come_in_one_change(library: Library) -> None:
+    back = Change([row("w1", path="/new.png")], [sketch(1)], gone=frozenset({"w1"}))
+    assert commit(library, back).works("id", "path").to_pylist()[1:] == [
+        {"id": "w2", "path": "/pictures/w2.png"},
+        {"id": "w1", "path": "/new.png"},
+    ]
+
+
+def test_the_last_word_on_a_source_counts(library: Library) -> None:
+    for facts in ("folders", "sidecar"):
+        library = commit(library, Change(sources=[Source(path="/a", facts=facts), Source(path=f"/{facts}", facts="x")]))
+    assert [(one.path, one.facts) for one in library.manifest.sources] == [
+        ("/folders", "x"),
+        ("/a", "sidecar"),
+        ("/sidecar", "x"),
+    ]
+
+
+# Several processes
+
+
+def test_what_another_process_has_added_is_not_added_twice(library: Library) -> None:
+    commit(library, adding(3, 4))
+    assert ids(commit(library, adding(4, 5))) == ["w0", "w1", "w2", "w3", "w4", "w5"]
+
+
+def test_files_that_another_process_has_skipped_stay_skipped(library: Library) -> None:
+    commit(library, Change(skipped={"/a": skipped("/a"), "/b": skipped("/b")}))
+    after = commit(library, Change(skipped={"/c": skipped("/c"), "/b": None, "/odd.png": None}))
+    assert after.skipped()["path"].to_pylist() == ["/a", "/c"]
+
+
+def test_a_reader_is_told_of_a_change(library: Library) -> None:
+    commit(library, adding(3))
+    with pytest.raises(ChangedError, match=r"art\.library: was changed while it was read: try again$"):
+        library.works("id")
+
+
+def test_works_of_one_encoder_do_not_go_into_a_library_made_anew_with_another(library: Library) -> None:
+    path = library.folder / store.MANIFEST
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"encoder_checksum": "1"}))
+    with pytest.raises(ChangedError, match="made anew with another encoder meanwhile"):
+        commit(library, adding(3))
+    assert ids(open_library(library.folder)) == ["w0", "w1", "w2"]
+
+
+def test_a_change_waits_for_another_process_s_but_not_for_ever(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+
+    def taken(*_: Any, **__: Any) -> Any:
+        raise filelock.Timeout(str(library.folder / store.LOCK))
+
+    monkeypatch.setattr(store.FileLock, "acquire", taken)
+    with pytest.raises(LibraryError, match="another process has been changing it for a while: try again later"):
+        commit(library, adding(3))
+    monkeypatch.undo()
+    assert len(open_library(library.folder)) == 3
+
+
+def test_a_disk_without_locks_is_refused(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    monkeypatch.setattr(store.FileLock, "acquire", unknown)
+    with pytest.raises(LibraryError, match="this disk knows no locks"):
+        commit(library, adding(3))
+
+
+# Changes that are cut off
+
+
+PARTS = ["works-", "sketches-", "skipped-", "library"]
+EVERYTHING = {"gone": frozenset({"w0"}), "skipped": {"/a": skipped("/a")}}
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, part: str, error: BaseException) -> None:
+    """Files whose names begin so cannot be finished."""
+    original = store.atomic_write
+
+    @contextmanager
+    def write(path: Path) -> Iterator[Path]:
+        with original(path) as temporary:
+            yield temporary
+            if path.name.startswith(part):
+                raise error
+
+    monkeypatch.setattr(store, "atomic_write", write)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_interrupted_change_has_not_happened(library: Library, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    before = files(library.folder)
+    failing(monkeypatch, part, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        commit(library, adding(3, **EVERYTHING))
+    assert open_library(library.folder) == library
+    assert files(library.folder) == before
+    check(library)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "is not writable")])
+def test_a_change_that_cannot_be_written_has_not_happened(
+    library: Library, monkeypatch: pytest.MonkeyPatch, part: str, number: int, words: str
+) -> None:
+    before = files(library.folder)
+    failing(monkeypatch, part, OSError(number, os.strerror(number)))
+    with pytest.raises(LibraryError, match=rf"art\.library/library\.json: .*{words}"):
+        commit(library, adding(3, **EVERYTHING))
+    assert open_library(library.folder) == library
+    assert files(library.folder) == before
+    monkeypatch.undo()
+    assert ids(commit(library, adding(3))) == ["w0", "w1", "w2", "w3"]
+
+
+def test_a_disk_that_is_full_when_the_lock_is_made_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store.FileLock, "acquire", full)
+    with pytest.raises(LibraryError, match="the disk is full"):
+        create_library(tmp_path / "a", MANIFEST)
+
+
+def test_a_change_that_is_interrupted_at_its_very_end_has_happened(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = store._write_manifest
+
+    def write(folder: Path, manifest: Manifest) -> None:
+        original(folder, manifest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_write_manifest", write)
+    with pytest.raises(KeyboardInterrupt):
+        commit(library, adding(3))
+    after = open_library(library.folder)
+    check(after)
+    assert len(after) == 4
+
+
+def test_what_a_process_left_that_was_killed_goes_with_the_next_change(library: Library) -> None:
+    left = ("works-1.parquet", "sketches-1.safetensors", "skipped-1.parquet", ".impasto-1.json")
+    for name in (*left, "notes.txt"):
+        (library.folder / name).write_bytes(b"")
+    commit(library, adding(3))
+    assert files(library.folder).isdisjoint(left)
+    assert "notes.txt" in files(library.folder)
+
+
+# Places for libraries
+
+
+def test_a_library_is_made_in_a_new_folder_or_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place in ("empty", "deep/new"):
+        assert len(create_library(tmp_path / place, MANIFEST)) == 0
+
+
+@pytest.mark.parametrize("left", [store.LOCK, ".impasto-12.json"])
+def test_a_library_is_made_where_a_process_was_killed_that_made_one(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).write_bytes(b"")
+    assert len(create_library(tmp_path, MANIFEST)) == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "place", "words"),
+    [
+        ("file", "file", r"file: is a file; a library is a folder: choose another name"),
+        ("file", "file/art", r"file/art: the folder .*file does not exist"),
+        ("art/hare.png", "art", r"art: is a folder with other things in it; name a new one"),
+        ("art/works-1.parquet", "art", r"art/library\.json: is missing, and works are there; put it back"),
+    ],
+)
+def test_a_place_where_no_library_can_be(tmp_path: Path, there: str, place: str, words: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_bytes(b"")
+    with pytest.raises(LibraryError, match=words):
+        create_library(tmp_path / place, MANIFEST)
+    assert (tmp_path / there).exists()
+    assert not is_library(tmp_path / place)
+
+
+def test_a_library_that_another_process_makes_at_the_same_time_is_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = store._alone
+
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        with original(folder):
+            store._write_manifest(folder, MANIFEST.model_copy(update={"encoder": "vgg19"}))
+            yield
+
+    monkeypatch.setattr(store, "_alone", late)
+    assert create_library(tmp_path / "a", MANIFEST).manifest.encoder == "vgg19"
+
+
+def test_a_place_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    place = odd_folder(tmp_path)
+    with pytest.raises(LibraryError, match="the name is not UTF-8, and a library holds no others: rename it"):
+        create_library(place / "art.library", MANIFEST)
+
+
+def odd_folder(folder: Path) -> Path:
+    """One whose name is Latin-1."""
+    place = folder / os.fsdecode(b"caf\xe9")
+    try:
+        place.mkdir()
+    except OSError:
+        pytest.skip("no such names here")
+    return place
+
+
+# Damage
+
+
+def shard_file(library: Library, kind: str) -> Path:
+    (path,) = library.folder.glob(f"{kind}-*")
+    return path
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("Once upon a time")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["works", "sketches", "skipped"])
+@pytest.mark.parametrize("spoil", [truncate, empty, replace_by_text, replace_by_folder])
+def test_a_damaged_file_is_named_with_what_mends_it(library: Library, spoil: Callable[[Path], None], kind: str) -> None:
+    path = shard_file(library, kind)
+    spoil(path)
+    with pytest.raises(LibraryError, match=rf"^{path}: is damaged; impasto library rebuild {library.folder} makes it"):
+        check(open_library(library.folder))
+
+
+@pytest.mark.parametrize("kind", ["works", "sketches", "skipped"])
+def test_a_missing_file_is_named(library: Library, kind: str) -> None:
+    shard_file(library, kind).unlink()
+    with pytest.raises(LibraryError, match=rf"/{kind}-\w+\.\w+: is missing; impasto library rebuild"):
+        check(open_library(library.folder))
+
+
+def other_columns(path: Path) -> None:
+    parquet.write_table(parquet.read_table(path).drop_columns(["path"]), path)
+
+
+def other_types(path: Path) -> None:
+    table = parquet.read_table(path)
+    parquet.write_table(table.set_column(0, table.column_names[0], pa.array([[1]] * len(table))), path)
+
+
+def fewer_rows(path: Path) -> None:
+    parquet.write_table(parquet.read_table(path).slice(1), path)
+
+
+@pytest.mark.parametrize("spoil", [other_columns, other_types, fewer_rows])
+def test_works_of_another_shape_are_damage(library: Library, spoil: Callable[[Path], None]) -> None:
+    spoil(shard_file(library, "works"))
+    with pytest.raises(LibraryError, match=r"works-\w+\.parquet: is damaged"):
+        library.works(*store.SCHEMA.names)
+
+
+def test_a_flipped_bit_among_the_works_is_damage(library: Library) -> None:
+    path = shard_file(library, "works")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"/pictures/w0.png")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(LibraryError, match=r"works-\w+\.parquet: is damaged"):
+        library.works(*store.SCHEMA.names)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"sketches": torch.zeros(3, 4, dtype=torch.float16)},
+        {"sketches": torch.zeros(2, 5, dtype=torch.float16)},
+        {"sketches": torch.zeros(3, 5)},
+        {"others": torch.zeros(3, 5, dtype=torch.float16)},
+        {"sketches": torch.full((3, 5), torch.nan, dtype=torch.float16)},
+    ],
+)
+def test_sketches_of_another_shape_are_damage(library: Library, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, shard_file(library, "sketches"))
+    with pytest.raises(LibraryError, match=r"sketches-\w+\.safetensors: is damaged"):
+        check(library)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "\xff", '{"format": 1}', '{"format": "x"}', None],
+)
+def test_a_damaged_manifest_is_one_sentence(library: Library, text: str | None) -> None:
+    path = library.folder / store.MANIFEST
+    found = json.loads(path.read_text())
+    text = json.dumps(found | {"units": {"fine": 1.0}}) if text is None else text
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(LibraryError, match=r"library\.json: is damaged; move .*art\.library away and add its pictures"):
+        open_library(library.folder)
+
+
+def test_a_library_of_a_later_format_is_left_to_a_later_impasto(library: Library) -> None:
+    path = library.folder / store.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": store.FORMAT + 1, "colour": "blue"}))
+    with pytest.raises(LibraryError, match=r"art\.library: was written by a later impasto: bring this one up to date"):
+        open_library(library.folder)
+
+
+@pytest.mark.parametrize("name", ["art.librari", "nothing/at/all"])
+def test_no_library_is_one_sentence_with_a_near_match(library: Library, name: str) -> None:
+    near = r" \(did you mean art\.library\?\)" if name == "art.librari" else ""
+    with pytest.raises(LibraryError, match=rf"{name}: is no style library{near}; impasto library add"):
+        open_library(library.folder.parent / name)
+
+
+def test_a_file_is_no_library(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(LibraryError, match=r"a\.txt: is no style library"):
+        open_library(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("kind", ["works", "sketches"])
+def test_a_file_that_may_not_be_read_is_no_damage(library: Library, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(store, "_read_table" if kind == "works" else "_mapped", refused)
+    with pytest.raises(LibraryError, match=rf"{kind}-\w+\.\w+: may not be read; change its permissions"):
+        library.works("id") if kind == "works" else library.sketches()
+
+
+# Libraries that move
+
+
+@pytest.fixture
+def moved(tmp_path: Path) -> Library:
+    """A library beside its pictures, after both have moved; one picture of its three stayed where it was."""
+    for name in ("old/pictures/near.png", "old/encoder.safetensors", "old/tags.csv", "elsewhere/far.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"picture")
+    old = tmp_path / "old"
+    manifest = MANIFEST.model_copy(update={"encoder": str(old / "encoder.safetensors")})
+    paths = {"near": old / "pictures/near.png", "far": tmp_path / "elsewhere/far.png", "gone": old / "gone.png"}
+    rows = [row(name, path=str(path)) for name, path in paths.items()]
+    sources = [Source(path=str(old / "pictures"), facts=str(old / "tags.csv")), Source(path="/x", facts="folders")]
+    odd = str(old / "pictures/near.png")
+    commit(
+        create_library(old / "art.library", manifest),
+        Change(rows, [sketch(n) for n in range(3)], skipped={odd: skipped(odd)}, sources=sources),
+    )
+    (tmp_path / "old").rename(tmp_path / "new")
+    return open_library(tmp_path / "new/art.library")
+
+
+def test_a_library_that_moved_finds_its_pictures(moved: Library, tmp_path: Path) -> None:
+    assert moved.works("id", "path").to_pylist() == [
+        {"id": "near", "path": str(tmp_path / "new/pictures/near.png")},
+        {"id": "far", "path": str(tmp_path / "elsewhere/far.png")},
+        {"id": "gone", "path": str(tmp_path / "old/gone.png")},
+    ]
+
+
+def test_a_picture_that_is_still_where_it_was_is_that_one(moved: Library, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "new/pictures", tmp_path / "old/pictures")
+    assert moved.works("path")["path"][0].as_py() == str(tmp_path / "old/pictures/near.png")
+
+
+def test_a_library_that_moved_and_changed_finds_them_after_the_next_move(moved: Library, tmp_path: Path) -> None:
+    commit(moved, adding(7))
+    (tmp_path / "new").rename(tmp_path / "newer")
+    again = open_library(tmp_path / "newer/art.library")
+    assert again.works("path")["path"][0].as_py() == str(tmp_path / "newer/pictures/near.png")
+
+
+def test_all_that_a_library_names_moves_with_it(moved: Library, tmp_path: Path) -> None:
+    after = commit(moved, Change())
+    new = tmp_path / "new"
+    assert after.manifest.home == str(new / "art.library")
+    assert after.manifest.encoder == str(new / "encoder.safetensors")
+    assert after.manifest.sources[0] == Source(path=str(new / "pictures"), facts=str(new / "tags.csv"))
+    assert after.manifest.sources[1] == Source(path="/x", facts="folders")
+    assert after.skipped()["path"].to_pylist() == [str(new / "pictures/near.png")]
+
+
+def test_a_picture_on_another_drive_is_where_it_was(moved: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(*_: Any) -> str:
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    monkeypatch.setattr(store.os.path, "relpath", apart)
+    assert moved.now_at("/old/a.png") == "/old/a.png"
+
+
+def test_a_picture_that_is_nowhere_is_one_sentence(moved: Library, tmp_path: Path) -> None:
+    assert moved.find(str(tmp_path / "old/pictures/near.png")) == tmp_path / "new/pictures/near.png"
+    with pytest.raises(LibraryError, match=r"gone\.png: no such file any more; put it back, or impasto library remove"):
+        moved.find(str(tmp_path / "old/gone.png"))
+
+
+def test_a_picture_that_may_not_be_looked_at_is_not_gone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(os.path, "exists", refused)
+    assert store.is_there("/pictures/w0.png")
+
+
+# One library in place of another
+
+
+@pytest.fixture
+def other(library: Library) -> Library:
+    """One that is to take its place, within it."""
+    inner = create_library(library.folder / ".rebuilt", MANIFEST.model_copy(update={"encoder": "vgg19"}))
+    return commit(inner, adding(5, 6, skipped={"/new.png": skipped("/new.png")}))
+
+
+def whole(library: Library) -> tuple[Sequence[str], Sequence[str], str]:
+    check(library)
+    return ids(library), library.skipped()["path"].to_pylist(), library.manifest.encoder
+
+
+def test_a_library_takes_the_place_of_another_and_stays_whole(library: Library, other: Library) -> None:
+    found = replace_by(library, other)
+    expected = (["w5", "w6"], ["/new.png"], "vgg19")
+    assert whole(found) == whole(open_library(library.folder)) == whole(open_library(other.folder)) == expected
+    assert found.manifest.home == str(library.folder)
+    assert len([name for name in files(library.folder) if name.startswith("works")]) == 1
+
+
+@pytest.mark.usefixtures("other")
+def test_it_is_copied_where_files_cannot_have_two_names(
+    library: Library, other: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", unknown)
+    assert whole(replace_by(library, other))[0] == ["w5", "w6"]
+
+
+def test_interrupted_it_leaves_both_whole_and_can_be_done_again(
+    library: Library, other: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "library", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        replace_by(library, other)
+    monkeypatch.undo()
+    assert whole(open_library(library.folder))[0] == ["w0", "w1", "w2"]
+    assert whole(replace_by(library, open_library(other.folder)))[0] == ["w5", "w6"]
+
+
+def test_what_was_killed_on_the_way_does_not_stand_in_its_way(library: Library, other: Library) -> None:
+    name = other.manifest.shards[0].works
+    (library.folder / name).hardlink_to(other.folder / name)
+    assert whole(replace_by(library, other))[0] == ["w5", "w6"]
+
+
+def test_a_change_meanwhile_is_not_lost(library: Library, other: Library) -> None:
+    commit(library, adding(3))
+    with pytest.raises(ChangedError, match="was changed meanwhile"):
+        replace_by(library, other)
+    assert ids(open_library(library.folder)) == ["w0", "w1", "w2", "w3"]
