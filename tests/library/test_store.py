@@ -182,6 +182,17 @@ def test_what_another_process_has_added_is_not_added_twice(library: Library) -> 
     assert ids(commit(library, adding(4, 5))) == ["w0", "w1", "w2", "w3", "w4", "w5"]
 
 
+def test_a_work_that_goes_and_comes_is_there_whatever_another_process_has_done(library: Library) -> None:
+    commit(library, adding(3))
+    after = commit(library, Change([row("w1", path="/new.png")], [sketch(1)], gone=frozenset({"w1"})))
+    assert sorted(ids(after)) == ["w0", "w1", "w2", "w3"]
+
+
+def test_new_facts_of_a_work_that_is_new_itself_are_its_facts(library: Library) -> None:
+    after = commit(library, adding(3, replaced={"w3": {"title": "Hare"}}))
+    assert after.works("title")["title"].to_pylist() == ["w0", "w1", "w2", "Hare"]
+
+
 def test_files_that_another_process_has_skipped_stay_skipped(library: Library) -> None:
     commit(library, Change(skipped={"/a": skipped("/a"), "/b": skipped("/b")}))
     after = commit(library, Change(skipped={"/c": skipped("/c"), "/b": None, "/odd.png": None}))

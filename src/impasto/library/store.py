@@ -343,9 +343,7 @@ def _copy(source: Path, target: Path) -> None:
     """The same file under another name, if the disk knows how, or else a copy."""
     try:
         target.hardlink_to(source)
-    except FileExistsError:  # of an attempt that was cut off: whole, too
-        return
-    except OSError:
+    except OSError:  # or it is there, from an attempt that was cut off
         with atomic_write(target) as temporary:
             shutil.copyfile(source, temporary)
 
