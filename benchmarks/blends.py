@@ -35,6 +35,8 @@ from measures import color_distance, gradients
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 WAYS: dict[str, dict[str, Any]] = {"blend": {}, "mean": {"character": 1.0}}
+OF_SETS: dict[str, dict[str, Any]] = {"pixel-art": {"pixel_art": True, "style_scale": 4.0}}
+"""What a set is painted with, beside the defaults: pixels, seen as large as the photograph, would be none."""
 AXIS = math.radians(5)
 
 
@@ -70,19 +72,20 @@ def of_set(folder: Path, photos: list[Path], size: int, sheets: Path) -> list[di
     encoder, paths = load_encoder("lite"), pictures_in(folder)
     works = [signature(encoder, impasto.read_picture(path), LAYERS) for path in paths]
     rows, pictures, known = [], [], {}  # type: ignore[var-annotated]
+    own = OF_SETS.get(folder.name, {})
     for photo in photos:
         content = impasto.read_picture(photo)
         small = Picture(resize(content.pixels, *fit(content.height, content.width, size)))
         pictures.append((photo.stem, to_pil(small)))
         rows.append({"set": folder.name, "photo": photo.stem, "way": "photograph", **measured(small, small, works)})
         for way, settings in WAYS.items():
-            job = blend_job(photo, [folder], {"size": size, **settings}, known=known)
+            job = blend_job(photo, [folder], {"size": size, **own, **settings}, known=known)
             result = job.begin().run()
             if way == "blend":
                 result.save(sheets / f"{folder.name}--{photo.stem}.png")
                 numbers = result.record.facts["works"]
                 nearest = paths[min(range(len(numbers)), key=lambda k: numbers[k]["alone"])]
-                single = impasto.transfer(photo, nearest, size=size)
+                single = impasto.transfer(photo, nearest, size=size, **own)
                 pictures.append((f"one: {nearest.stem}", single.picture))
                 found = measured(single.painting, small, works)
                 rows.append({"set": folder.name, "photo": photo.stem, "way": "one work", **found})

@@ -24,8 +24,10 @@ import torch
 
 import impasto
 from impasto.library.adding import add
-from impasto.library.search import choose, search
-from impasto.library.store import WORKS_OF_A_SHARD, Change, commit, create_library, open_library
+from impasto.library.changes import WORKS_OF_A_SHARD, Change, commit, create_library
+from impasto.library.choosing import choose
+from impasto.library.searching import search
+from impasto.library.store import open_library
 
 COUNTS = (1_000, 10_000, 100_000, 500_000)
 REPEATS = 3

@@ -187,7 +187,8 @@ def active_set(problem: Problem) -> Vector:
 
 def active_set_of_many(problem: Problem) -> Vector:
     """From the points themselves, without the inner products of all."""
-    return nearest_of_many(Points([torch.from_numpy(problem.points)]), torch.from_numpy(problem.target)).weights
+    [found] = nearest_of_many(Points([torch.from_numpy(problem.points)]), torch.from_numpy(problem.target))
+    return found.weights
 
 
 def pairwise_frank_wolfe(problem: Problem) -> Vector:

@@ -11,13 +11,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 import impasto
 from impasto.cli import main as main_of_impasto
+from impasto.encoders import load_encoder
+from impasto.library.mixture import mix
+from impasto.library.signature import signature
 from impasto.sheets import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -115,7 +121,7 @@ def main() -> None:
     special: dict[str, Callable[[], None]] = {"first": first, "plot": plot, "texture": textures}
     special |= {"color": partial(colours, "color", WAYS), "color-spaces": partial(colours, "color-spaces", SPACES)}
     special |= {"strip": strip, "scales": scales, "blend": blends}
-    special |= {"blend-ways": blend_ways, "blend-works": blend_works}
+    special |= {"blend-simplex": blend_simplex, "blend-ways": blend_ways, "blend-works": blend_works}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
     for name in sys.argv[1:] or [*special, *STRIPS]:
@@ -159,6 +165,40 @@ def blends() -> None:
         tiles.append((photo.name, Image.open(photo)))
         tiles += [(caption(one) or "blend", impasto.blend(photo, works, size=SIZE, **one).picture) for one in BLENDS]
     save(contact_sheet(tiles, columns=1 + len(BLENDS), width=240), "blend")
+
+
+def blend_simplex() -> None:
+    """The mixtures of three paintings, each as a style of its own, and the one that is nearest to the photograph."""
+    photo, *works = (EXAMPLES / f"{name}.jpg" for name in ("lighthouse", "starry-night", "great-wave", "the-scream"))
+    encoder, wanted = load_encoder("lite"), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    content, *looks = (signature(encoder, impasto.read_picture(path), wanted) for path in (photo, *works))
+    nearest = mix(content, looks, joint=True).mean_weights
+    corners = np.array([[0, 0], [1, 0], [0.5, 0.75**0.5]])
+    figure = Figure(figsize=(10, 7.2), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+
+    def show(picture: Image.Image, place: Sequence[float], width: float, words: str = "") -> None:
+        height = width * picture.height / picture.width
+        left, bottom = place[0] - width / 2, place[1] - height / 2
+        axes.imshow(picture, extent=(left, left + width, bottom, bottom + height), zorder=2)
+        axes.text(place[0], bottom - 0.01, words, ha="center", va="top")
+
+    axes.fill(*corners.T, color="0.9", zorder=0)
+    for shares in (np.array(one) for one in product(range(4), repeat=3) if sum(one) == 3):
+        made = impasto.transfer(photo, works, style_weights=tuple(shares / 3), size=SIZE).picture
+        show(made, shares / 3 @ corners, 0.18)
+    for path, place in zip(works, ((-0.21, 0.0), (1.21, 0.0), (0.29, 0.87)), strict=True):
+        show(Image.open(path), place, 0.2, path.name)
+    words = "\n".join(f"{share:.0%} {path.name}" for share, path in zip(nearest, works, strict=True))
+    show(Image.open(photo), (1.17, 0.72), 0.24, f"{photo.name}, nearest to\n{words}")
+    arrow = {"arrowstyle": "-|>", "color": "crimson", "lw": 2, "shrinkB": 8}
+    axes.annotate("", nearest @ corners, (1.04, 0.72), arrowprops=arrow, zorder=3)
+    axes.plot(*nearest @ corners, "o", ms=14, mfc="crimson", mec="white", mew=2, zorder=4)
+    axes.set(xlim=(-0.33, 1.33), ylim=(-0.16, 1.03), aspect="equal")
+    axes.set_axis_off()
+    with tempfile.TemporaryFile() as file:
+        figure.savefig(file)
+        save(Image.open(file).convert("RGB"), "blend-simplex")
 
 
 def blend_ways() -> None:

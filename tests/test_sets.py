@@ -13,7 +13,7 @@ from PIL import Image
 from gallery import LIBRARY, fill, opened
 from impasto.errors import LibraryError, PictureError, UsageError
 from impasto.jobs import Job
-from impasto.library.search import Selection, search
+from impasto.library.searching import Selection, search
 from impasto.library.upkeep import missing, remove
 from impasto.records import read_record
 from impasto.sets import Wanted, blend_job
@@ -99,13 +99,13 @@ def test_a_library_stands_for_works_that_help() -> None:
 
 @pytest.mark.usefixtures("library")
 def test_of_many_works_those_that_are_nearest_come_into_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.library.search.ENOUGH", 1)
+    monkeypatch.setattr("impasto.library.choosing.ENOUGH", 1)
     assert stems(job(LIBRARY, content="works/ink/hare.png", joint=True)) == ["hare"]
 
 
 @pytest.mark.usefixtures("library")
 def test_as_many_come_into_question_as_may_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.library.search.ENOUGH", 1)
+    monkeypatch.setattr("impasto.library.choosing.ENOUGH", 1)
     assert len(stems(job(LIBRARY, joint=True, max_works=3))) == 3
 
 
@@ -146,7 +146,7 @@ def test_works_of_a_library_count_as_much_as_single_ones_beside_it() -> None:
 
 @pytest.mark.usefixtures("library")
 def test_where_the_mean_of_all_counts_some_stand_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.library.search.ENOUGH", 1)
+    monkeypatch.setattr("impasto.library.choosing.ENOUGH", 1)
     one = job(LIBRARY, content="works/ink/hare.png", joint=True, character=0.5)
     assert len(stems(one)) == 5
     assert sum(one.settings.style_weights) == pytest.approx(5)  # type: ignore[attr-defined]

@@ -10,8 +10,9 @@ Names are imported when first used: `import impasto` itself is fast.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from impasto.lazy import lazily
 
 __version__ = "0.1.0"
 
@@ -77,7 +78,6 @@ _HOMES = {
     "impasto.results": ("Result",),
     "impasto.synthesis": ("Objective", "Optimisation", "Scale", "Step", "Synthesis", "Term", "coarse_to_fine"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BlendSettings",
@@ -123,10 +123,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+__getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,7 @@ from impasto.results import Result
 from impasto.sets import Wanted, blend_job
 
 if TYPE_CHECKING:
-    from impasto.library.search import Selection
+    from impasto.library.searching import Selection
 
 WHERE = ("device", "precision", "threads", "memory", "max_pixels")
 """Options that say where and within what the work is done."""

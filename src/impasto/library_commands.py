@@ -16,7 +16,7 @@ from impasto.options import MAX_PIXELS, TalkOptions
 
 if TYPE_CHECKING:
     from impasto.library.adding import Report
-    from impasto.library.search import Selection
+    from impasto.library.searching import Selection
 
 MOST_LISTED = 20
 """Files that were refused, in full; of more the number."""
@@ -121,7 +121,7 @@ def library_app(console: Console) -> App:
     @app.command(name="list")
     def list_(library: Place, /, *, talk: Talk = None) -> None:
         """List the tags and authors, with the numbers of their works."""
-        from impasto.library.search import counts
+        from impasto.library.searching import counts
         from impasto.library.store import open_library
 
         console.listing("tally", counts(open_library(library)))
@@ -172,7 +172,7 @@ def _found(
     like: Path | None = None,
     limit: int | None = None,
 ) -> Selection:
-    from impasto.library.search import search
+    from impasto.library.searching import search
     from impasto.library.store import open_library
     from impasto.pictures.files import read_picture
 

@@ -16,7 +16,7 @@ from impasto.pictures.files import Source, read_picture
 from impasto.pictures.folders import pictures_in
 
 if TYPE_CHECKING:
-    from impasto.library.search import Selection
+    from impasto.library.searching import Selection
 
 MOST_IN_A_FOLDER = 64
 """Pictures that are all read; of more a library makes short work."""
@@ -86,7 +86,8 @@ class _Set:
 
     @classmethod
     def _chosen(cls, selection: Selection, content: Any, wanted: Wanted, settings: Any) -> _Set:
-        from impasto.library.search import ENOUGH, Selection, choose
+        from impasto.library.choosing import ENOUGH, choose
+        from impasto.library.searching import Selection
 
         choice = choose(
             selection,
@@ -108,7 +109,7 @@ def _selected(source: Source | Selection, wanted: Wanted) -> Selection | None:
     if isinstance(source, str | PathLike):
         if not (Path(source) / "library.json").is_file():  # spares others the import
             return None
-        from impasto.library.search import search
+        from impasto.library.searching import search
         from impasto.library.store import open_library
 
         return search(open_library(source), tags=wanted.tag, author=wanted.author, text=wanted.text)
@@ -119,7 +120,7 @@ def _narrowed(selection: Selection, wanted: Wanted) -> Selection:
     """Those of some works that are wanted; raises `LibraryError` where none is."""
     import numpy as np
 
-    from impasto.library.search import Selection, search
+    from impasto.library.searching import Selection, search
 
     library = selection.library
     found = search(library, tags=wanted.tag, author=wanted.author, text=wanted.text)

@@ -24,8 +24,8 @@ from PIL import Image
 
 from gallery import LIBRARY, fill, names, no_reading, opened, reading, row_of
 from impasto.errors import Interrupted, LibraryError, PictureError, UsageError, WeightsError
-from impasto.library import adding, store
-from impasto.library.search import search
+from impasto.library import adding, changes, encoder, listing, store
+from impasto.library.searching import search
 from impasto.library.store import ChangedError, Library
 from impasto.library.upkeep import check, remove
 from studio import paint
@@ -459,14 +459,14 @@ def test_a_file_that_vanishes_before_it_is_read_does_not_end_the_work(monkeypatc
 
 def test_a_file_that_vanishes_before_it_is_looked_at_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     fill("works/wash")
-    original = adding.pictures_in
+    original = listing.pictures_in
 
     def listed(folder: Path) -> list[Path]:
         found = original(folder)
         HARE.unlink()
         return found
 
-    monkeypatch.setattr(adding, "pictures_in", listed)
+    monkeypatch.setattr(listing, "pictures_in", listed)
     report = fill()
     assert (report.added, report.known, [*report.refused]) == (2, 2, [whole(HARE)])
 
@@ -570,13 +570,13 @@ def test_pictures_that_are_not_in_the_table_are_counted() -> None:
 def test_a_table_is_read_once_for_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("some.csv").write_text("file,tags\nhare.png,moon\n")
     times: list[Path] = []
-    original = adding.facts_from
+    original = listing.facts_from
 
     def counted(place: str, folder: Path) -> Any:
         times.append(folder)
         return original(place, folder)
 
-    monkeypatch.setattr(adding, "facts_from", counted)
+    monkeypatch.setattr(listing, "facts_from", counted)
     fill(*sorted(Path("works/ink").iterdir()), facts="some.csv")
     assert len(times) == 1
 
@@ -651,7 +651,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(monkeypatch: pytest
 def test_ctrl_c_while_works_are_written_loses_and_doubles_nothing(
     monkeypatch: pytest.MonkeyPatch, written: bool
 ) -> None:
-    original, interrupts = store._write_manifest, iter([False, True])
+    original, interrupts = changes._write_manifest, iter([False, True])
 
     def write(folder: Path, manifest: store.Manifest) -> None:
         interrupt = next(interrupts, False)
@@ -660,7 +660,7 @@ def test_ctrl_c_while_works_are_written_loses_and_doubles_nothing(
         if interrupt:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_write_manifest", write)
+    monkeypatch.setattr(changes, "_write_manifest", write)
     with pytest.raises(Interrupted):
         fill()
     assert names(opened()) == EVERY
@@ -678,17 +678,17 @@ def test_what_is_done_is_written_on_the_way(monkeypatch: pytest.MonkeyPatch, ste
 
 def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "WORKS_BETWEEN_COMMITS", 2)
-    original, writes = store.parquet.write_table, iter(range(9))
+    original, writes = changes.parquet.write_table, iter(range(9))
 
     def write(*words: Any, **options: Any) -> None:
         if next(writes) >= 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         original(*words, **options)
 
-    monkeypatch.setattr(store.parquet, "write_table", write)
+    monkeypatch.setattr(changes.parquet, "write_table", write)
     with pytest.raises(LibraryError, match=r"art\.library/library\.json: the disk is full; free some space"):
         fill()
-    monkeypatch.setattr(store.parquet, "write_table", original)
+    monkeypatch.setattr(changes.parquet, "write_table", original)
     assert names(opened()) == EVERY[:2]
     assert len([*Path(LIBRARY).iterdir()]) == 4  # nothing half done takes up the space
     assert fill() == adding.Report(added=3, known=2)
@@ -700,7 +700,7 @@ def test_a_read_only_library_can_be_run_over_again_when_nothing_is_new(monkeypat
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(store, "atomic_write", refuse)
+    monkeypatch.setattr(changes, "atomic_write", refuse)
     assert fill() == adding.Report(known=5)
     paint(Path("works/ink/moon.png"), 64, 48, 9)
     with pytest.raises(LibraryError, match=r"library\.json: the folder is not writable"):
@@ -768,14 +768,14 @@ def test_two_that_meet_unreadable_files_remember_both(monkeypatch: pytest.Monkey
 
 
 def test_two_that_make_a_library_at_once_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = adding.create_library
+    original = encoder.create_library
 
     def create(folder: Path, manifest: store.Manifest) -> Library:
-        monkeypatch.setattr(adding, "create_library", original)
+        monkeypatch.setattr(encoder, "create_library", original)
         fill("works/wash")
         return original(folder, manifest)
 
-    monkeypatch.setattr(adding, "create_library", create)
+    monkeypatch.setattr(encoder, "create_library", create)
     assert fill("works/ink").added == 3
     assert len(opened()) == 5
 

@@ -111,7 +111,7 @@ def with_many(count: int = 3000, dimensions: int = 64) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-5])
 def test_very_many_points_have_the_same_nearest_mixture(shrinkage: float) -> None:
     points, target = with_many()
-    found = nearest_of_many(Points([points]), target, shrinkage=shrinkage)
+    [found] = nearest_of_many(Points([points]), target, shrinkage=shrinkage)
     exact = solved(points.double(), target.double(), shrinkage=shrinkage)
     assert found.distance == pytest.approx(exact.distance, rel=1e-4, abs=1e-9)
     assert found.gap < 1e-6
@@ -120,14 +120,14 @@ def test_very_many_points_have_the_same_nearest_mixture(shrinkage: float) -> Non
 
 def test_very_many_points_are_looked_at_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     points, target = with_many(1000)
-    whole = nearest_of_many(Points([points]), target)
+    [whole] = nearest_of_many(Points([points]), target)
     monkeypatch.setattr("impasto.library.simplex.BLOCK", 7)
-    np.testing.assert_allclose(nearest_of_many(Points([points]), target).weights, whole.weights, atol=1e-4)
+    np.testing.assert_allclose(nearest_of_many(Points([points]), target)[0].weights, whole.weights, atol=1e-4)
 
 
 def test_half_precision_will_do() -> None:
     points, target = with_many()
-    half, whole = (nearest_of_many(Points([values]), target) for values in (points.half(), points))
+    half, whole = (nearest_of_many(Points([values]), target)[0] for values in (points.half(), points))
     mixture: Vector = half.weights @ points.double().numpy()
     distance = np.square(mixture - target.double().numpy()).sum() / float(target.double().square().sum())
     assert distance == pytest.approx(whole.distance, abs=1e-5)
@@ -138,13 +138,28 @@ def test_points_in_shards_are_the_same_points_and_some_of_them_too() -> None:
     shards = points.split([7, 30, 13])
     rows = np.array([0, 6, 7, 20, 36, 37, 49])
     for chosen in (None, rows):
-        mine, plain = Points(shards, chosen, slice(1, 5)), points[:, 1:5]
+        mine, plain = Points(shards, chosen), points
         plain = plain if chosen is None else plain[torch.from_numpy(chosen)]
         assert len(mine) == len(plain)
-        assert torch.equal(torch.cat([block.clone() for block in mine.blocks()]), plain)
-        assert torch.equal(mine.take(np.array([0, 4, 6])), plain[[0, 4, 6]].double())
-        found, wanted = (nearest_of_many(one, target[1:5]) for one in (mine, Points([plain])))
+        read = torch.full((len(mine), 6), torch.nan)
+        for place, block in mine.blocks():
+            read[place] = block
+        assert torch.equal(read, plain)
+        assert torch.equal(mine.take(np.array([0, 4, 6]), slice(1, 5)), plain[[0, 4, 6], 1:5].double())
+        [found], [wanted] = (nearest_of_many(one, target) for one in (mine, Points([plain])))
         np.testing.assert_allclose(found.weights, wanted.weights, atol=1e-6)
+
+
+def test_parts_of_the_numbers_are_problems_of_their_own() -> None:
+    points, target = with_many()
+    parts = [slice(0, 3), slice(3, 40), slice(40, 64)]
+    found = nearest_of_many(Points([points]), target, parts=parts, shrinkage=1e-4)
+    assert len({one.iterations for one in found}) > 1  # or a mix-up could not be told
+    for part, mine in zip(parts, found, strict=True):
+        [alone] = nearest_of_many(Points([points[:, part].clone()]), target[part], shrinkage=1e-4)
+        np.testing.assert_allclose(mine.weights, alone.weights, atol=1e-4)
+        assert mine.distance == pytest.approx(alone.distance, rel=1e-3, abs=1e-9)
+        assert mine.gap < 1e-6
 
 
 def test_mixtures_of_hundreds_are_as_exact() -> None:

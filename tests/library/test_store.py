@@ -21,19 +21,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from impasto.errors import LibraryError
-from impasto.library import store
-from impasto.library.store import (
-    Change,
-    ChangedError,
-    Library,
-    Manifest,
-    Source,
-    commit,
-    create_library,
-    is_library,
-    open_library,
-    replace_by,
-)
+from impasto.library import changes, store
+from impasto.library.changes import Change, commit, create_library, replace_by
+from impasto.library.store import ChangedError, Library, Manifest, Source, is_library, open_library
 from impasto.library.upkeep import check
 
 LAYERS = {"fine": 3, "coarse": 2}
@@ -81,7 +71,7 @@ def library(tmp_path: Path) -> Library:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WORKS_OF_A_SHARD", 2)
+    monkeypatch.setattr(changes, "WORKS_OF_A_SHARD", 2)
 
 
 # Works
@@ -217,12 +207,12 @@ def test_works_of_one_encoder_do_not_go_into_a_library_made_anew_with_another(li
 def test_a_change_waits_for_another_process_s_but_not_for_ever(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SECONDS_TO_WAIT", 0.01)
+    monkeypatch.setattr(changes, "SECONDS_TO_WAIT", 0.01)
 
     def taken(*_: Any, **__: Any) -> Any:
         raise filelock.Timeout(str(library.folder / store.LOCK))
 
-    monkeypatch.setattr(store.FileLock, "acquire", taken)
+    monkeypatch.setattr(changes.FileLock, "acquire", taken)
     with pytest.raises(LibraryError, match="another process has been changing it for a while: try again later"):
         commit(library, adding(3))
     monkeypatch.undo()
@@ -233,7 +223,7 @@ def test_a_disk_without_locks_is_refused(library: Library, monkeypatch: pytest.M
     def unknown(*_: Any, **__: Any) -> Any:
         raise NotImplementedError
 
-    monkeypatch.setattr(store.FileLock, "acquire", unknown)
+    monkeypatch.setattr(changes.FileLock, "acquire", unknown)
     with pytest.raises(LibraryError, match="this disk knows no locks"):
         commit(library, adding(3))
 
@@ -247,7 +237,7 @@ EVERYTHING = {"gone": frozenset({"w0"}), "skipped": {"/a": skipped("/a")}}
 
 def failing(monkeypatch: pytest.MonkeyPatch, part: str, error: BaseException) -> None:
     """Files whose names begin so cannot be finished."""
-    original = store.atomic_write
+    original = changes.atomic_write
 
     @contextmanager
     def write(path: Path) -> Iterator[Path]:
@@ -256,7 +246,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, part: str, error: BaseException) ->
             if path.name.startswith(part):
                 raise error
 
-    monkeypatch.setattr(store, "atomic_write", write)
+    monkeypatch.setattr(changes, "atomic_write", write)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -291,7 +281,7 @@ def test_a_disk_that_is_full_when_the_lock_is_made_is_one_sentence(
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store.FileLock, "acquire", full)
+    monkeypatch.setattr(changes.FileLock, "acquire", full)
     with pytest.raises(LibraryError, match="the disk is full"):
         create_library(tmp_path / "a", MANIFEST)
 
@@ -299,13 +289,13 @@ def test_a_disk_that_is_full_when_the_lock_is_made_is_one_sentence(
 def test_a_change_that_is_interrupted_at_its_very_end_has_happened(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store._write_manifest
+    original = changes._write_manifest
 
     def write(folder: Path, manifest: Manifest) -> None:
         original(folder, manifest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_write_manifest", write)
+    monkeypatch.setattr(changes, "_write_manifest", write)
     with pytest.raises(KeyboardInterrupt):
         commit(library, adding(3))
     after = open_library(library.folder)
@@ -358,15 +348,15 @@ def test_a_place_where_no_library_can_be(tmp_path: Path, there: str, place: str,
 def test_a_library_that_another_process_makes_at_the_same_time_is_that_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store._alone
+    original = changes._alone
 
     @contextmanager
     def late(folder: Path) -> Iterator[None]:
         with original(folder):
-            store._write_manifest(folder, MANIFEST.model_copy(update={"encoder": "vgg19"}))
+            changes._write_manifest(folder, MANIFEST.model_copy(update={"encoder": "vgg19"}))
             yield
 
-    monkeypatch.setattr(store, "_alone", late)
+    monkeypatch.setattr(changes, "_alone", late)
     assert create_library(tmp_path / "a", MANIFEST).manifest.encoder == "vgg19"
 
 

@@ -14,8 +14,8 @@ import torch
 
 from gallery import COLUMNS, LIBRARY, fill, names, no_reading, opened, reading, row_of
 from impasto.errors import Interrupted, LibraryError
-from impasto.library import store, upkeep
-from impasto.library.search import search
+from impasto.library import changes, store, upkeep
+from impasto.library.searching import search
 from impasto.library.store import ChangedError, Library
 from impasto.library.upkeep import check, facts, missing, named, rebuild, remove
 from studio import WORKS, paint
@@ -27,7 +27,7 @@ HARE = Path("works/ink/hare.png")
 @pytest.fixture
 def library(gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Five works in shards of two, and a copy that is none."""
-    monkeypatch.setattr(store, "WORKS_OF_A_SHARD", 2)
+    monkeypatch.setattr(changes, "WORKS_OF_A_SHARD", 2)
     shutil.copy(HARE, "works/wash/copy.png")
     fill()
     return opened()
@@ -198,7 +198,7 @@ def test_until_all_is_done_a_library_is_as_it_was_and_the_same_call_goes_on(
 def test_interrupted_at_its_very_end_it_goes_on_without_reading(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store._write_manifest
+    original = changes._write_manifest
 
     def write(folder: Path, manifest: store.Manifest) -> None:
         if folder == Path(LIBRARY):
@@ -206,7 +206,7 @@ def test_interrupted_at_its_very_end_it_goes_on_without_reading(
         original(folder, manifest)
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(store, "_write_manifest", write)
+        meanwhile.setattr(changes, "_write_manifest", write)
         with pytest.raises(KeyboardInterrupt):
             rebuild(LIBRARY)
     assert opened() == library
@@ -304,7 +304,7 @@ def test_a_table_that_is_gone_costs_no_facts(library: Library) -> None:
 
 
 def test_a_full_disk_costs_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, writes = store.parquet.write_table, iter(range(9))
+    original, writes = changes.parquet.write_table, iter(range(9))
     monkeypatch.setattr("impasto.library.adding.WORKS_BETWEEN_COMMITS", 2)
 
     def write(*words: Any, **options: Any) -> None:
@@ -313,7 +313,7 @@ def test_a_full_disk_costs_nothing(library: Library, monkeypatch: pytest.MonkeyP
         original(*words, **options)
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(store.parquet, "write_table", write)
+        meanwhile.setattr(changes.parquet, "write_table", write)
         with pytest.raises(LibraryError, match="the disk is full"):
             rebuild(LIBRARY)
     assert opened() == library

@@ -107,6 +107,19 @@ def test_a_scale_of_2_has_larger_spots(work: Begin) -> None:
     assert change[1] < 0.85 * change[0]
 
 
+def test_pixel_art_has_larger_squares(work: Begin) -> None:
+    art = exemplar(height=32, width=32)
+    squares = Picture(art.pixels.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    losses = []
+    for pixel_art in (True, False):
+        begun = work(art, scale=2.0, coarsest=96, pixel_art=pixel_art, style_loss="gram")
+        own = work(squares, coarsest=96, style_loss="gram")
+        seen, wanted = (one.synthesis.objective_at(one.synthesis.schedule[-1]) for one in (begun, own))
+        difference = seen(squares.pixels)[1]["style"] - wanted(squares.pixels)[1]["style"]
+        losses.append(abs(float(difference)))
+    assert losses[0] == 0 < losses[1]
+
+
 def test_several_exemplars_are_mixed(work: Begin) -> None:
     dark, light = (Picture(exemplar().pixels * 0.3 + offset) for offset in (0.0, 0.7))
     mean = [float(work(dark, light, style_weights=w).synthesis.run().mean()) for w in ("1,0", "1,1", "0,1")]

@@ -298,6 +298,19 @@ def test_style_scale_1_is_equal_area_and_2_is_twice_the_sides(work: Begin) -> No
         assert other.synthesis.objective_at(begun.synthesis.scale)(style.pixels)[1]["style"] > 1e-6
 
 
+def test_pixel_art_is_enlarged_as_squares() -> None:
+    art = painted(32, 32, seed=1)
+    squares = art.pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    known: dict[Any, Any] = {}
+    losses = []
+    for pixel_art in (False, True):  # of the same style: what is known of it is not mixed up
+        settings = {"size": 64, "coarsest": 64, "content_strength": 0, "style_loss": "gram", "pixel_art": pixel_art}
+        begun = transfer(painted(64, 64), [art], TransferSettings.of(**settings), CPU, known=known)
+        losses.append(float(begun.synthesis.objective_at(begun.synthesis.scale)(squares)[1]["style"]))
+    assert losses[0] > 1e-4
+    assert losses[1] == 0
+
+
 def test_average_pooling_gives_another_picture(paint: Paint) -> None:
     pictures = [paint(painted(48, 64), painted(64, 64, seed=1), pooling=p).pixels for p in ("max", "average")]
     assert not torch.allclose(*pictures, atol=1e-3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from impasto.pictures.resize import equal_area, fit, resize, resize_mask
+from impasto.pictures.resize import equal_area, fit, resize, resize_mask, resize_squares
 
 SIDES = st.integers(1, 20_000)
 
@@ -41,6 +41,16 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     for picture in (lines, lines.mT):
         small = resize(picture, 16, 16)[..., 2:-2, 2:-2]
         assert_close(small, torch.full((1, 3, 12, 12), 0.25), atol=0.02, rtol=0)
+
+
+def test_pixel_art_has_squares_where_it_grows() -> None:
+    pixels = noise(4, 6)
+    assert torch.equal(resize_squares(pixels, 12, 18), pixels.repeat_interleave(3, 2).repeat_interleave(3, 3))
+    between = resize_squares(pixels, 30, 45)  # seven and a half times
+    assert between.shape == (1, 3, 30, 45)
+    inner = between[..., 2:6, 2:6]  # of the first square, away from its edges
+    assert_close(inner, pixels[..., :1, :1].expand_as(inner), atol=1e-2, rtol=0)
+    assert torch.equal(resize_squares(pixels, 2, 3), resize(pixels, 2, 3))
 
 
 def test_there_and_back_does_not_shift() -> None:

@@ -15,33 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from impasto.encoders import load_encoder, weights_checksum
-from impasto.encoders.catalogue import encoder_path
-from impasto.encoders.vgg import VGG
-from impasto.errors import ImpastoError, Interrupted, LibraryError, PictureError, UsageError, counted
-from impasto.library.facts import PLACES, FactsOf, Table, facts_from
+from impasto.errors import ImpastoError, Interrupted, LibraryError, UsageError, counted
+from impasto.library.changes import Change, commit
+from impasto.library.encoder import open_or_create
+from impasto.library.facts import PLACES
+from impasto.library.listing import Listing
 from impasto.library.reading import Found, ReaderDiedError, read_all
-from impasto.library.sketch import plan
 from impasto.library.store import (
     SCHEMA,
     SKIPPED,
-    Change,
     ChangedError,
     Library,
-    Manifest,
     Row,
     Shard,
     Source,
     as_text,
-    commit,
-    create_library,
-    is_library,
     is_text,
     open_library,
     size_of,
 )
-from impasto.pictures.files import read_picture
-from impasto.pictures.folders import pictures_in
 
 SECONDS_BETWEEN_COMMITS, WORKS_BETWEEN_COMMITS = 20.0, 1024
 """What a kill can cost, at most."""
@@ -122,101 +114,6 @@ def _begun(folder: Path, listing: Listing, encoder: str | None, max_pixels: int)
         except ChangedError:
             continue
     return _Adding(open_or_create(folder, encoder), listing, max_pixels)
-
-
-class Listing:
-    """Pictures by their whole paths, with what says their facts; a later source has the last word on them.
-
-    One that `is_silent` leaves the facts of known works as tables and sidecar files have said them.
-    """
-
-    def __init__(self) -> None:
-        self.is_silent = False
-        self.pictures: dict[str, tuple[Path, FactsOf]] = {}
-        self.places: dict[str, str] = {}
-        self.sources: dict[str, Source] = {}
-        self._facts: dict[tuple[str, Path], FactsOf] = {}
-
-    def add(self, path: Path, facts: str, source: Source) -> None:
-        """Enter the pictures of a source; raises `PictureError` where there are none, and what `facts_from` does."""
-        try:
-            within = path.is_dir()
-            if not path.exists():
-                read_picture(path)  # says what is wrong
-        except OSError as error:
-            raise PictureError(f"{path}: may not be looked at ({error.strerror}); change its permissions") from error
-        key = facts, path if within else path.parent
-        if key not in self._facts:
-            self._facts[key] = facts_from(*key)
-        found: dict[str, tuple[Path, FactsOf]] = {}
-        for one in pictures_in(path) if within else [path]:
-            found.setdefault(str(one.resolve()), (one, self._facts[key]))  # a link counts as what it leads to
-        self.pictures |= found
-        self.places |= dict.fromkeys(found, source.facts)
-        self.sources[source.path] = source
-
-    def check_tables(self) -> None:
-        """Raise `LibraryError` for a table without a row about any of its pictures: it is another one's."""
-        used = {id(facts_of) for path, facts_of in self.pictures.values() if _is_in_table(facts_of, path)}
-        for _, facts_of in self.pictures.values():
-            if isinstance(facts_of, Table) and id(facts_of) not in used:
-                raise LibraryError(
-                    f"{facts_of.path}: has no row about any of these pictures; its column of files holds paths, names "
-                    "or names without suffix: mend it, or choose another table"
-                )
-
-    @property
-    def unlisted(self) -> int:
-        """How many pictures are not in their table."""
-        return sum(not _is_in_table(facts_of, path) for path, facts_of in self.pictures.values())
-
-
-def _is_in_table(facts_of: FactsOf, path: Path) -> bool:
-    return not isinstance(facts_of, Table) or facts_of.knows(path)
-
-
-def open_or_create(folder: Path, encoder: str | None) -> Library:
-    """The library, made if need be, if it is one of the encoder; where it has moved with its pictures, it is told so.
-
-    Raises `LibraryError` and, for an encoder that cannot be had, `UsageError` and `WeightsError`.
-    """
-    encoder = None if encoder is None else _whole_name(encoder)
-    if not is_library(folder):
-        network = load_encoder(encoder or "lite")
-        manifest = Manifest(encoder=encoder or "lite", encoder_checksum=weights_checksum(network), layers=plan(network))
-        create_library(folder, manifest)
-    library = open_library(folder)
-    if encoder not in (None, library.now_at(library.manifest.encoder)):
-        raise LibraryError(
-            f"{folder}: is made with {library.manifest.encoder}, and encoders do not mix: leave --encoder out, or make "
-            f"it anew with impasto library rebuild {folder} --encoder {encoder}"
-        )
-    encoder_of(library)
-    return commit(library, Change()) if library.has_moved else library
-
-
-def _whole_name(encoder: str) -> str:
-    """The name of an encoder, as good from any folder."""
-    path = encoder_path(encoder)
-    return encoder if path is None else as_text(path)
-
-
-def encoder_of(library: Library) -> VGG:
-    """The encoder that a library is made with; raises `LibraryError` if it is another one now, or gone."""
-    name = library.now_at(library.manifest.encoder)
-    path = encoder_path(name)
-    if path is not None and not path.is_file():
-        raise LibraryError(
-            f"{name}: no such file any more, and {library.folder} is made with it: put it back, or impasto library "
-            f"rebuild {library.folder} --encoder lite"
-        )
-    network = load_encoder(name)
-    if weights_checksum(network) != library.manifest.encoder_checksum:
-        raise LibraryError(
-            f"{library.folder}: the encoder {name} has changed since it was made: "
-            f"impasto library rebuild {library.folder}"
-        )
-    return network
 
 
 COLUMNS = tuple(name for name in SCHEMA.names if name not in ("thumbnail", "width", "height"))

@@ -10,8 +10,8 @@ that would make the mixture better.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+WHOLE = slice(None)
+
 TOLERANCE = 1e-12
 """Of the duality gap, in units of a mean point's square."""
 TOLERANCE_OF_MANY = 1e-6
@@ -30,7 +32,7 @@ CANDIDATES = 200
 """How many of the best points join the mixture's own at each look at very many."""
 SMALL = 100
 """Of systems of equations: larger ones go to PyTorch, whose threads numpy's would wait for, ten times as long."""
-BLOCK = 256
+BLOCK = 128
 """Points looked at together: those of a file in half precision, as float32, stay in a processor's cache."""
 
 
@@ -81,63 +83,98 @@ def nearest(
 class Points:
     """Very many points, of any precision, maybe on disk: `shards` `(K, M)`, of which only some `rows` may count.
 
-    `rows` are ascending, over all shards; `columns` are those of the numbers that count.
+    `rows` are ascending, over all shards.
     """
 
     shards: Sequence[Tensor]
     rows: Indices | None = None
-    columns: slice = field(default_factory=lambda: slice(None))
 
     def __len__(self) -> int:
         return sum(map(len, self.shards)) if self.rows is None else len(self.rows)
 
-    def blocks(self) -> Iterator[Tensor]:
-        """All the points, in order, float32, some at a time; each block takes the place of the one before."""
-        start, room = 0, torch.empty(0)
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """All the points, in order, float32, some at a time, and which of all those that count they are.
+
+        A block may be written on: the next one takes its place.
+        """
+        start, done, room = 0, 0, self.shards[0][:0].float()
         for shard in self.shards:
             for first in range(0, len(shard), BLOCK):
-                block = shard[first : first + BLOCK, self.columns]
+                block = shard[first : first + BLOCK]
                 if self.rows is not None:
                     ends = np.searchsorted(self.rows, (start, start + len(block)))
                     within, start = self.rows[slice(*ends)] - start, start + len(block)
-                    block = block[torch.from_numpy(within)]
-                if len(room) < len(block) or room.ndim < 2:
+                    if len(within) < len(block):
+                        block = block[torch.from_numpy(within)]
+                if len(room) < len(block):
                     room = torch.empty(block.shape)
-                yield room[: len(block)].copy_(block)
+                yield slice(done, done + len(block)), room[: len(block)].copy_(block)
+                done += len(block)
 
-    def take(self, chosen: Indices) -> Tensor:
+    def take(self, chosen: Indices, columns: slice = WHOLE) -> Tensor:
         """Some of the points `(n, M)`, float64, chosen by their places among those that count."""
         ends = np.cumsum([len(shard) for shard in self.shards])
         found = []
         for row in chosen if self.rows is None else self.rows[chosen]:
             place = int(np.searchsorted(ends, row, side="right"))
             shard = self.shards[place]
-            found.append(shard[int(row) - int(ends[place]) + len(shard), self.columns].double())
+            found.append(shard[int(row) - int(ends[place]) + len(shard), columns].double())
         return torch.stack(found)
 
 
-def nearest_of_many(points: Points, target: Tensor, *, shrinkage: float = 0.0, prior: Vector | None = None) -> Nearest:
-    """The mixture of very many points nearest to a target `(M,)`.
+def nearest_of_many(
+    points: Points,
+    target: Tensor,
+    *,
+    parts: Sequence[slice] = (WHOLE,),
+    shrinkage: float = 0.0,
+    prior: Vector | None = None,
+) -> list[Nearest]:
+    """The mixtures of very many points nearest to a target `(M,)`: one for each of some `parts` of the numbers.
 
-    As `nearest`, with a gap as small as float32 can tell. Memory is bounded by a block of points.
+    As `nearest`, with gaps as small as float32 can tell. Each look at the points serves all the parts. Memory is
+    bounded by a block of points, and some numbers for each.
     """
-    count, target = len(points), target.double()
-    squares = np.concatenate([torch.linalg.vecdot(rows, rows).double().numpy() for rows in points.blocks()])
+    prior = _even_or(prior, len(points))
+    looks = _looked(points, [*((part, None) for part in parts), *((part, target[part]) for part in parts)])
+    known = zip(parts, looks[: len(parts)], looks[len(parts) :], strict=True)
+    searches = [_search(points, part, target[part], first, shrinkage, prior) for part, *first in known]
+    found: dict[int, Nearest] = {}
+    wanted = {place: next(search) for place, search in enumerate(searches)}
+    while wanted:
+        looks = _looked(points, [(parts[place], direction) for place, direction in wanted.items()])
+        for place, products in zip([*wanted], looks, strict=True):
+            try:
+                wanted[place] = searches[place].send(products)
+            except StopIteration as end:
+                found[place] = end.value
+                del wanted[place]
+    return [found[place] for place in range(len(parts))]
+
+
+def _search(
+    points: Points, columns: slice, target: Tensor, first: Sequence[Vector], shrinkage: float, prior: Vector
+) -> Generator[Tensor, Vector, Nearest]:
+    """Find the nearest mixture of some columns, from the points' squares and products with the target.
+
+    Asks for products of all points with a direction until none of them would make the mixture better.
+    """
+    (squares, products), target = first, target.double()
     pull = shrinkage * float(squares.mean())
-    drawn = pull * _even_or(prior, count)
+    drawn = pull * prior
     unit = max(float(target @ target), np.finfo(float).tiny)
-    unlike = squares / 2 - _products(points, target) - drawn
+    unlike = squares / 2 - products - drawn
     chosen = _lowest(unlike, CANDIDATES)
     support, own = chosen[[unlike[chosen].argmin()]], np.ones(1)
     iterations = 0
     while True:
-        rows = points.take(chosen)
+        rows = points.take(chosen, columns)
         wanted = (rows @ target).numpy() + drawn[chosen]
         start = np.searchsorted(chosen, support), own
         active, own, _, _, steps = _solved((rows @ rows.T).numpy(), wanted, pull, start)
         support = chosen[active]
-        mixture = torch.from_numpy(own) @ rows[torch.from_numpy(active)]
-        gradient = _products(points, mixture - target) - drawn  # of the difference, which float32 tells better
+        away = torch.from_numpy(own) @ rows[torch.from_numpy(active)] - target
+        gradient = (yield away) - drawn  # of the difference, which float32 tells better
         gradient[support] += pull * own
         gap = 2 * float(own @ gradient[support] - gradient.min()) / unit
         iterations += steps
@@ -145,10 +182,20 @@ def nearest_of_many(points: Points, target: Tensor, *, shrinkage: float = 0.0, p
         if gap <= TOLERANCE_OF_MANY or np.isin(better, chosen).all():
             break
         chosen = np.union1d(support, better)
-    weights = np.zeros(count)
+    weights = np.zeros(len(points))
     weights[support] = own
-    distance = float((mixture - target).square().sum()) / unit
-    return Nearest(weights, distance, gap, gradient, iterations)
+    return Nearest(weights, float(away.square().sum()) / unit, gap, gradient, iterations)
+
+
+def _looked(points: Points, looks: Sequence[tuple[slice, Tensor | None]]) -> list[Vector]:
+    """Inner products of columns of all points with directions, or where there is none with themselves."""
+    found = [torch.empty(len(points)) for _ in looks]
+    wanted = [(columns, None if direction is None else direction.float()) for columns, direction in looks]
+    for place, block in points.blocks():
+        for (columns, direction), out in zip(wanted, found, strict=True):
+            own = block[:, columns]
+            out[place] = torch.linalg.vecdot(own, own) if direction is None else own @ direction
+    return [one.double().numpy() for one in found]
 
 
 def _solved(
@@ -211,13 +258,6 @@ def _by_cholesky(matrix: Matrix, sides: Matrix) -> Matrix:
     if failed:
         raise np.linalg.LinAlgError
     found: Matrix = torch.cholesky_solve(torch.from_numpy(sides), factor).numpy()
-    return found
-
-
-def _products(points: Points, direction: Tensor) -> Vector:
-    """⟨f_k, direction⟩ of all points."""
-    direction = direction.float()
-    found: Vector = torch.cat([rows @ direction for rows in points.blocks()]).double().numpy()
     return found
 
 

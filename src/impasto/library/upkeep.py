@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from impasto.errors import LibraryError, PictureError, counted, near_file
-from impasto.library.adding import Listing, Observer, Report, add_listed, open_or_create
-from impasto.library.search import Selection, counts
-from impasto.library.store import Change, ChangedError, Library, commit, is_there, open_library, replace_by
+from impasto.library.adding import Observer, Report, add_listed
+from impasto.library.changes import Change, commit, replace_by
+from impasto.library.encoder import open_or_create
+from impasto.library.listing import Listing
+from impasto.library.searching import Selection, counts
+from impasto.library.store import ChangedError, Library, is_there, open_library
 
 REBUILT = ".rebuilt"
 """Where a library grows that is to take the place of the one around it."""

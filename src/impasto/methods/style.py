@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from torch import Tensor
+
 from impasto.errors import UsageError, counted
 from impasto.losses import GramLoss, MixedLoss, Moments, Shares, StyleLoss, WassersteinLoss, Weights, mixture
 from impasto.methods.settings import Layers, Proportions, Settings, setting
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize, resize_squares
 
 STYLE = {"gram": 20.0, "wasserstein": 16.0}
 """Strengths behind strengths: what 1 stands for, calibrated by eye and number (docs/decisions/0002-calibration.md)."""
@@ -31,6 +35,14 @@ class StyleSettings(Settings):
     style_layers: Layers | None = setting(
         None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
     )
+
+    pixel_art: bool = setting(
+        False, "style", "The styles are pixel art: enlarged, as by a style scale of 4, their pixels stay squares."
+    )
+
+    def style_at(self, style: Picture, height: int, width: int) -> Tensor:
+        """A style's pixels `(1, 3, H, W)` at another size."""
+        return (resize_squares if self.pixel_art else resize)(style.pixels, height, width)
 
     @property
     def style_layer_weights(self) -> dict[str, float]:

@@ -25,7 +25,7 @@ from impasto.methods.settings import setting
 from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
-from impasto.pictures.resize import resize, resize_mask
+from impasto.pictures.resize import resize_mask
 from impasto.synthesis import Objective, Scale, Synthesis, Term, coarse_to_fine
 from impasto.synthesis.noise import natural_noise
 from impasto.synthesis.resampling import Wrap, resampled
@@ -152,7 +152,7 @@ class _Scene:
         where = None
         if exemplar.alpha is not None:
             where = self.exemplars.weights(resize_mask(exemplar.alpha, height, width), layers)
-        return self.exemplars.moments(resize(exemplar.pixels, height, width), layers, [where])[0]
+        return self.exemplars.moments(self.settings.style_at(exemplar, height, width), layers, [where])[0]
 
 
 def _mean_colour(picture: Picture) -> Tensor:

@@ -323,7 +323,8 @@ class _Scene:
         """The moments of a style: of all of it, or of what each of the masks shows."""
         layers = self.settings.style_layer_weights
         height, width = self._style_size(style, scale)
-        key = (style.sha256 or style, height, width, self.settings.encoder, self.settings.pooling, *sorted(layers))
+        looks = self.settings.encoder, self.settings.pooling, self.settings.pixel_art, *sorted(layers)
+        key = (style.sha256 or style, height, width, *looks)
         if masks == [None] and key in self.known:
             return [self.known[key]]
         visible = None if style.alpha is None else resize_mask(style.alpha, height, width)
@@ -335,7 +336,7 @@ class _Scene:
             scaled = resize_mask(mask.float(), height, width)
             scaled = scaled if visible is None else scaled * visible
             choices.append(self.reader.weights(scaled, layers, self.settings.guidance, power=2))
-        found = self.reader.moments(resize(style.pixels, height, width), layers, choices)
+        found = self.reader.moments(self.settings.style_at(style, height, width), layers, choices)
         if masks == [None]:
             self.known[key] = found[0]
         return found

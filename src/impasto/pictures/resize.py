@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,6 +13,12 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     if pixels.shape[-2:] == (height, width):
         return pixels
     return F.interpolate(pixels, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def resize_squares(pixels: Tensor, height: int, width: int) -> Tensor:
+    """The same for pixel art: where it grows, its pixels stay squares."""
+    times = max(math.ceil(height / pixels.shape[-2]), math.ceil(width / pixels.shape[-1]))
+    return resize(F.interpolate(pixels, scale_factor=times, mode="nearest") if times > 1 else pixels, height, width)
 
 
 def resize_mask(mask: Tensor, height: int, width: int) -> Tensor:

@@ -14,8 +14,9 @@ from PIL import Image
 
 from gallery import LIBRARY, fill, opened
 from impasto.errors import LibraryError, PictureError, UsageError
-from impasto.library import store
-from impasto.library.search import Choice, Selection, choose, counts, search, sketch_like
+from impasto.library import changes, store
+from impasto.library.choosing import Choice, choose
+from impasto.library.searching import Selection, counts, search, sketch_like
 from impasto.library.store import Library
 from impasto.library.upkeep import remove
 from impasto.pictures.files import read_picture
@@ -36,7 +37,7 @@ Search = Callable[..., list[str]]
 @pytest.fixture
 def library(gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Five works in shards of two."""
-    monkeypatch.setattr(store, "WORKS_OF_A_SHARD", 2)
+    monkeypatch.setattr(changes, "WORKS_OF_A_SHARD", 2)
     (gallery / "facts.csv").write_text(TABLE, encoding="utf-8")
     fill(facts="facts.csv")
     return opened()
@@ -318,7 +319,7 @@ def test_impossible_preferences_are_one_sentence(library: Library, preferred: An
 
 
 def test_where_the_mean_counts_some_works_stand_for_all(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.library.search.DRAWN", 4)
+    monkeypatch.setattr("impasto.library.choosing.DRAWN", 4)
     found, choice = chosen(library, read_picture("works/ink/crane.png"), count=1, drawn=True)
     assert "crane" in found
     standing = choice.mean > 0

@@ -1,10 +1,9 @@
-"""Finding works of a library: by what is known of them, by their look, and those whose mixture is nearest."""
+"""Finding works of a library, by what is known of them and by their look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,12 @@ from pyarrow import compute
 from torch import Tensor
 
 from impasto.errors import LibraryError, UsageError, near_match
-from impasto.library.adding import encoder_of
+from impasto.library.encoder import encoder_of
 from impasto.library.facts import as_words, tags_of
-from impasto.library.simplex import Indices, Points, Vector, nearest_of_many
+from impasto.library.simplex import Indices, Points, Vector
 from impasto.library.sketch import sketch_of
 from impasto.library.store import SCHEMA, Library
 from impasto.pictures.picture import Picture
-
-ENOUGH = 32
-"""Works among which the nearest mixture is looked for exactly: those of the sketches' own, 14 of 400, and the next."""
-DRAWN = 32
-"""Works that stand for all, where their mean counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +61,21 @@ def search(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: must be at least 1")
-    wanted = [tag for words in ([tags] if isinstance(tags, str) else tags) for tag in _tags_in("tag", words)]
+    wanted = [tag for words in ([tags] if isinstance(tags, str) else tags) for tag in tags_in("tag", words)]
     author, text = (words and as_words(words) for words in (author, text))
     for name, words in (("author", author), ("text", text)):
         if words == "":
             raise _is_empty(name)
     if not len(library):
         raise LibraryError(f"{library.folder}: is empty; impasto library add {library.folder} PICTURES adds some")
-    known = library.works("title", "author", "tags", "path")
-    masks = [_tagged(known["tags"], tag) for tag in wanted]
+    masks = []
+    if wanted:
+        tags_of_works = library.works("tags")["tags"]
+        masks += [tagged(tags_of_works, tag) for tag in wanted]
     if author is not None:
-        masks.append(_by(known["author"], author))
+        masks.append(_by(library.works("author")["author"], author))
     if text is not None:
+        known = library.works("title", "author", "path", "tags")
         parts = [_holds(known[column], text) for column in ("title", "author", "path")]
         parts.append(_any_tag(known["tags"], lambda tags: compute.match_substring(tags, text.casefold())))
         masks.append(np.logical_or.reduce(parts))
@@ -90,7 +87,7 @@ def search(
     return Selection(library, found[:limit])
 
 
-def _tags_in(name: str, words: str) -> tuple[str, ...]:
+def tags_in(name: str, words: str) -> tuple[str, ...]:
     """The tags in words; raises `UsageError` where there are none: all of the works would have those."""
     found = tags_of(words)
     if not found:
@@ -113,7 +110,7 @@ def counts(library: Library) -> list[dict[str, Any]]:
     return found
 
 
-def _tagged(tags: pa.ChunkedArray, tag: str) -> np.ndarray:
+def tagged(tags: pa.ChunkedArray, tag: str) -> np.ndarray:
     found = _any_tag(tags, lambda words: compute.equal(words, tag))
     if not found.any():
         known = compute.unique(compute.list_flatten(tags)).to_pylist()
@@ -152,9 +149,11 @@ def _any_tag(tags: pa.ChunkedArray, holds: Callable[[pa.Array], pa.Array]) -> np
 def _unlikeness(library: Library, picture: Picture, places: Indices) -> Vector:
     """Squared distances of the sketches of some works to a picture's."""
     target = torch.cat([*sketch_like(library, picture).values()])
-    points = Points(library.sketches(), places)
-    squares = [(block - target).square().sum(1) for block in points.blocks()]
-    return torch.cat(squares).double().numpy()
+    found = np.empty(len(places))
+    for place, block in Points(library.sketches(), places).blocks():
+        block -= target
+        found[place] = torch.linalg.vecdot(block, block).numpy()
+    return found
 
 
 def sketch_like(library: Library, picture: Picture) -> dict[str, Tensor]:
@@ -162,71 +161,3 @@ def sketch_like(library: Library, picture: Picture) -> dict[str, Tensor]:
     layers = library.manifest.layers
     found = sketch_of(encoder_of(library), picture, layers)
     return {layer: own / library.manifest.units[layer] for layer, own in found.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """Works that can stand for a selection: places in the library, and weights of their mean, of sum 1."""
-
-    places: Indices
-    mean: Vector
-
-
-def choose(
-    selection: Selection,
-    content: Picture,
-    *,
-    shrinkage: float,
-    preferred: Mapping[str, float],
-    count: int = ENOUGH,
-    joint: bool = False,
-    drawn: bool = False,
-) -> Choice:
-    """The works whose mixture is nearest to a picture by their sketches, and the next best: `count` of them if all
-    layers are `joint`, else a third as many for each.
-
-    `preferred` says how many times as much as others the works with a tag count, those with 0 not at all; where their
-    mean is wanted, some works are `drawn` to stand for all. Raises `UsageError` for a preferred tag that no work has,
-    `LibraryError` for a selection without works.
-    """
-    library, places = selection.library, np.sort(selection.places)
-    if not len(places):
-        raise LibraryError(f"{library.folder}: none of its works is chosen: ask for less")
-    prior = _prior(library, places, preferred)
-    places, prior = places[prior > 0], prior[prior > 0]
-    target = sketch_like(library, content)
-    best: list[Indices] = []
-    for columns, own in _problems(library.manifest.layers, target) if not joint else [(slice(None), target)]:
-        points = Points(library.sketches(), places, columns)
-        found = nearest_of_many(points, torch.cat([*own.values()]), shrinkage=shrinkage, prior=prior)
-        best.append(np.lexsort((found.gradient, -found.weights))[: count if joint else max(1, count // 3)])
-    chosen = reduce(np.union1d, best)
-    mean = prior[chosen]
-    if drawn:
-        sample = np.searchsorted(prior.cumsum(), (np.arange(DRAWN) + 0.5) / DRAWN)
-        chosen = np.union1d(chosen, sample)
-        mean = np.bincount(np.searchsorted(chosen, sample), minlength=len(chosen)).astype(float)
-    return Choice(places[chosen], mean / mean.sum())
-
-
-def _problems(layers: Mapping[str, int], target: Mapping[str, Tensor]) -> list[tuple[slice, dict[str, Tensor]]]:
-    """One for each layer: its columns of the sketches, and its part of the target."""
-    ends = np.cumsum([*layers.values()]).tolist()
-    return [
-        (slice(end - length, end), {layer: target[layer]})
-        for (layer, length), end in zip(layers.items(), ends, strict=True)
-    ]
-
-
-def _prior(library: Library, places: Indices, preferred: Mapping[str, float]) -> Vector:
-    """How much works count, of sum 1: as often as their preferred tags say."""
-    counts = np.ones(len(places))
-    if preferred:
-        tags = library.works("tags")["tags"]
-        for words, times in preferred.items():
-            for tag in _tags_in("prefer", words):
-                counts[_tagged(tags, tag)[places]] *= times
-    if not counts.any():
-        raise UsageError("prefer: 0 for all of the works: prefer some to others")
-    even: Vector = counts / counts.sum()
-    return even
