@@ -28,6 +28,7 @@ from impasto.library.changes import WORKS_OF_A_SHARD, Change, commit, create_lib
 from impasto.library.choosing import choose
 from impasto.library.searching import search
 from impasto.library.store import open_library
+from measures import table
 
 COUNTS = (1_000, 10_000, 100_000, 500_000)
 REPEATS = 3
@@ -173,12 +174,6 @@ def added(folder: Path, pictures: Path, processes: int) -> tuple[float, dict[str
     began = time.perf_counter()
     report = add(folder, [pictures], processes=processes)
     return round(time.perf_counter() - began, 2), {"works": report.added or report.known}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
-    lines += [f"| {' | '.join(str(value) for value in row.values())} |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

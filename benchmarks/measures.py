@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -79,3 +82,10 @@ def gradients(luminance: Tensor) -> Tensor:
     """Horizontal and vertical derivatives `(1, 2, H, W)` by Sobel's kernels."""
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     return F.conv2d(luminance, torch.stack([kernel, kernel.T])[:, None])
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal columns, as Markdown."""
+    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
+    lines += [f"| {' | '.join(str(value) for value in row.values())} |" for row in rows]
+    return "\n".join(lines) + "\n"

@@ -24,6 +24,7 @@ from impasto.cli import main as main_of_impasto
 from impasto.encoders import load_encoder
 from impasto.library.mixture import mix
 from impasto.library.signature import signature
+from impasto.pictures.files import to_pil
 from impasto.sheets import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -121,6 +122,8 @@ def main() -> None:
     special: dict[str, Callable[[], None]] = {"first": first, "plot": plot, "texture": textures}
     special |= {"color": partial(colours, "color", WAYS), "color-spaces": partial(colours, "color-spaces", SPACES)}
     special |= {"strip": strip, "scales": scales, "blend": blends}
+    special |= {"semantic": semantics, "semantic-maps": semantic_maps, "semantic-ways": semantic_ways}
+    special |= {"doodle": doodles, "doodle-variety": doodle_variety}
     special |= {"blend-simplex": blend_simplex, "blend-ways": blend_ways, "blend-works": blend_works}
     PICTURES.mkdir(exist_ok=True)
     os.chdir(EXAMPLES)
@@ -216,6 +219,61 @@ def blend_works() -> None:
         main_of_impasto([*words, "-o", f"{folder}/out.png"])
         with Image.open(f"{folder}/out.works.png") as chart:
             chart.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(PICTURES / "blend-works.png")
+
+
+SEMANTIC = (("lighthouse", "wheat-field"), ("cat", "self-portrait"))
+
+
+def semantics() -> None:
+    """Photographs and paintings; transfer; and semantic transfer with automatic maps."""
+    tiles = []
+    for content, style in SEMANTIC:
+        photo, painting = EXAMPLES / f"{content}.jpg", EXAMPLES / f"{style}.jpg"
+        tiles += [(one.name, Image.open(one)) for one in (photo, painting)]
+        tiles += [("transfer", impasto.transfer(photo, painting, size=384).picture)]
+        tiles += [("semantic", impasto.semantic(photo, painting, size=384).picture)]
+    save(contact_sheet(tiles, columns=4, width=300), "semantic")
+
+
+def semantic_maps() -> None:
+    """Pictures and the maps that are found of them."""
+    tiles = []
+    for names in SEMANTIC:
+        pictures = [EXAMPLES / f"{name}.jpg" for name in names]
+        for path, one in zip(pictures, impasto.maps(pictures), strict=True):
+            tiles += [(path.name, Image.open(path)), ("its map", to_pil(one))]
+    save(contact_sheet(tiles, columns=4, width=240), "semantic-maps")
+
+
+def semantic_ways() -> None:
+    """Maps of more and more strength, and where the patches of the last one come from."""
+    content, style = (EXAMPLES / f"{name}.jpg" for name in SEMANTIC[0])
+    tiles = []
+    for strength in (0, 0.5, 1, 3):
+        result = impasto.semantic(content, style, size=SIZE, map_strength=strength)
+        tiles.append((f"--map-strength {strength}", result.picture))
+    if result.origins is not None:
+        tiles.append(("--field field.png", to_pil(result.origins.picture())))
+    save(contact_sheet(tiles, columns=5, width=240), "semantic-ways")
+
+
+def doodles() -> None:
+    """A painting, its map, a doodle in the same colours, and the painting of it."""
+    names = ("wheat-field.jpg", "wheat-field-map.png", "doodle.png")
+    painting, own, layout = (EXAMPLES / name for name in names)
+    made = impasto.doodle(layout, painting, own, size=512).picture
+    tiles = [*zip(names, map(Image.open, (painting, own, layout)), strict=True), ("impasto doodle", made)]
+    save(contact_sheet(tiles, columns=4, width=320), "doodle")
+
+
+def doodle_variety() -> None:
+    """The same with patches that may be used as often as they fit, and that become dear."""
+    painting, own, layout = (EXAMPLES / name for name in ("wheat-field.jpg", "wheat-field-map.png", "doodle.png"))
+    tiles = [
+        (f"--variety {variety}", impasto.doodle(layout, painting, own, size=384, variety=variety).picture)
+        for variety in (0, 0.5, 1)
+    ]
+    save(contact_sheet(tiles, columns=3, width=380), "doodle-variety")
 
 
 def colours(name: str, ways: list[dict[str, Any]]) -> None:

@@ -393,7 +393,7 @@ def test_help_has_every_setting_with_its_description_and_default(
         line = next(line for line in lines if line.startswith(f"│ --{name.replace('_', '-')} "))
         assert field.description is not None
         assert field.description.replace("`", "")[:60] in line
-        if field.default is not None and not isinstance(field.default, dict | bool):
+        if field.default is not None and not isinstance(field.default, dict | bool | tuple):
             assert f"[default: {field.default}]" in line
     assert any("--content-layers" in line and "[default: relu4_2]" in line for line in lines)
 
@@ -409,7 +409,7 @@ def test_help_has_no_empty_defaults_and_none_on_flags(impasto: Command) -> None:
 def test_the_five_common_options_come_first(impasto: Command) -> None:
     options = re.findall(r"^│ (--[a-z-]+)", impasto("transfer", "--help").out, re.MULTILINE)
     assert options[:5] == ["--size", "--preset", "--style-strength", "--style-scale", "--output"]
-    assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 7 + 5 + 3
+    assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 8 + 5 + 3
 
 
 def test_no_words_at_all_show_the_help(impasto: Command) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from impasto.explanation import _in_words
 from impasto.records import read_record
 from studio import FAST, Command, paint
 
@@ -61,3 +62,10 @@ def test_without_being_asked_nothing_is_written(impasto: Command, works: list[st
     shown = impasto("blend", "harbour.jpg", *works, *FAST, "-o", "out.png")
     assert shown.out == "out.png\n"
     assert not [*Path().glob("*.works.*")]
+
+
+def test_what_is_rounding_is_nothing() -> None:
+    none = {"weight": 0.5, "alone": 1e-12, "without": -3e-11, "gradient": -9e-10}
+    assert [*_in_words(none).values()] == ["50.0%", "alone 0", "without it +0", "gradient 0"]
+    some = {"weight": 0.5, "alone": 0.1234, "without": 2e-9, "gradient": -2e-9}
+    assert [*_in_words(some).values()] == ["50.0%", "alone 0.123", "without it +2e-09", "gradient -2e-09"]

@@ -92,6 +92,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
         paint(folder / name, 96, 64, seed=number)
     for name in MAPS:
         shutil.copy(folder / "lighthouse-map.png", folder / name)
+    for name in ("lighthouse", "wheat-field"):
+        shutil.copy(folder / f"{name}-map.png", folder / f"{name}.map.png")
     for name in ("day.jpg", "dusk.jpg"):
         shutil.copy(folder / "lighthouse.jpg", folder / name)
     (folder / "tags.csv").write_text('path,author,tags\ne.jpg,,\nd.jpg,Hokusai,"ink,portrait"\n')
@@ -111,6 +113,6 @@ def test_a_command_of_the_guide_is_understood(
     monkeypatch.setattr("impasto.session.perform", lambda running, *_: begun.append(running))
     monkeypatch.setattr("impasto.series.perform_all", lambda parts, *_: begun.extend(p.job.begin() for p in parts))
     words = [path for word in shlex.split(line)[1:] for path in (sorted(map(str, Path().glob(word))) or [word])]
-    shown = impasto(*words)
+    shown = impasto(*words, *(["--force"] if words[0] == "maps" else []))
     assert shown.code == 0, shown.err
-    assert begun or words[0] in ("info", "regions", "library") or "--help" in words
+    assert begun or words[0] in ("info", "regions", "library", "maps") or "--help" in words

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import impasto
+from impasto import library
 
-HEAVY = {"torch", "numpy", "PIL", "pydantic", "matplotlib", "scipy", "kornia"}
+HEAVY = {"torch", "numpy", "PIL", "pydantic", "matplotlib", "scipy", "kornia", "pyarrow"}
 
 
 def loaded_after(code: str) -> set[str]:
@@ -22,8 +24,9 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-def test_importing_impasto_imports_nothing_heavy() -> None:
-    assert loaded_after("import impasto; dir(impasto); impasto.__version__") == set()
+@pytest.mark.parametrize("code", ["import impasto; impasto.__version__", "from impasto import library"])
+def test_importing_impasto_imports_nothing_heavy(code: str) -> None:
+    assert loaded_after(f"{code}; dir()") == set()
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])
@@ -35,11 +38,12 @@ def test_errors_can_be_caught_without_torch() -> None:
     assert loaded_after("from impasto import ImpastoError, UsageError") == set()
 
 
-def test_all_names_can_be_got_and_no_others() -> None:
-    assert all(getattr(impasto, name) is not None for name in impasto.__all__)
-    assert dir(impasto) == sorted(impasto.__all__)
-    with pytest.raises(AttributeError, match="module 'impasto' has no attribute 'trasfer'"):
-        impasto.trasfer  # noqa: B018
+@pytest.mark.parametrize("package", [impasto, library])
+def test_all_names_can_be_got_and_no_others(package: ModuleType) -> None:
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert dir(package) == sorted(package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'trasfer'"):
+        package.trasfer  # noqa: B018
 
 
 def test_version_is_the_package_s() -> None:

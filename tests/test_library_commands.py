@@ -21,6 +21,8 @@ NEW = ("--encoder", "brief.safetensors", "--processes", "1")
 def filled(gallery: Path) -> Path:
     """A library of all works."""
     (gallery / "facts.csv").write_text('file,title,author,tags\nhare,Hare,Ohara Koson,"ink,night"\ncarp,Carp,,ink\n')
+    with (gallery / "facts.csv").open("a") as file:
+        file.writelines(f"{name},,,\n" for name in ("crane", "hill", "river"))
     fill(facts="facts.csv")
     return gallery / LIBRARY
 
@@ -48,9 +50,7 @@ def test_add_says_what_has_become_of_the_files(impasto: Command) -> None:
     assert (shown.code, shown.out) == (0, "")
     assert shown.last_line == "5 new works in art.library, 1 duplicate left out"
     shown = impasto("library", "add", LIBRARY, "works", "--tags-from", "sidecar", "--processes", "1")
-    assert shown.last_line == (
-        "0 new works in art.library, 5 known already, 5 of them with new facts, 1 duplicate left out"
-    )
+    assert shown.last_line == "0 new works in art.library, 5 known already, 1 duplicate left out"
 
 
 def test_add_tells_how_far_it_is(impasto: Command) -> None:
@@ -72,7 +72,7 @@ def test_each_file_that_cannot_be_read_is_one_sentence(impasto: Command, words: 
     assert shown.err.splitlines()[-3:] == [
         "works/ink/dodo.png: the file is empty; copy or download it again",
         "works/ink/moa.png: the file is empty; copy or download it again",
-        "2 files could not be read, as said above: mend or remove them; all others are in art.library",
+        "2 pictures left out, as said above: mend or remove what is named there, and give the same command again",
     ]
     assert len(opened()) == 5
 
@@ -84,7 +84,7 @@ def test_of_very_many_files_some_are_told(impasto: Command, monkeypatch: pytest.
     shown = impasto("library", "add", LIBRARY, "works", *NEW)
     assert "dodo.png" in shown.err
     assert "moa.png" not in shown.err
-    assert "2 files could not be read, as said above (1 more): mend" in shown.last_line
+    assert "2 pictures left out, as said above (1 more): mend" in shown.last_line
 
 
 def test_add_tells_other_programs_all_that_it_tells(impasto: Command) -> None:
@@ -191,7 +191,8 @@ def test_search_writes_a_sheet_of_thumbnails(impasto: Command, filled: Path) -> 
         (("--tag", "inc"), 2, "tag inc: no work has it (did you mean ink?); the most common are ink, night"),
         (("--tag", ""), 2, "tag: is empty; say which one, or leave --tag out"),
         (("--limit", "0"), 2, "limit 0: must be at least 1"),
-        (("--text", "zebra"), 1, "art.library: no work is all that was asked for: ask for less"),
+        (("--text", "zebra"), 2, "text zebra: no work has it"),
+        (("--tag", "ink", "--text", "zebra"), 2, "art.library: no work is all that was asked for: ask for less"),
         (("--like", "zebra.png"), 1, "zebra.png: no such file"),
         (("--sheet", "found.xyz"), 2, "found.xyz: cannot write .xyz"),
         (("--sheet", "nowhere/found.jpg"), 1, "nowhere/found.jpg: the folder nowhere does not exist"),
@@ -258,9 +259,10 @@ def test_remove_takes_out_what_is_missing(impasto: Command, filled: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "library remove takes pictures, or --tag, --author and --text, or --missing"),
-        ((HARE, "--missing"), "library remove takes pictures, or"),
-        ((HARE, "--tag", "ink"), "library remove takes pictures, or"),
+        ((), "library remove takes pictures or folders, or --tag, --author and --text, or --missing"),
+        ((HARE, "--missing"), "library remove takes pictures or folders, or"),
+        ((HARE, "--tag", "ink"), "library remove takes pictures or folders, or"),
+        (("works/wash/none",), "works/wash/none: no work of art.library is in this folder"),
         (("--tag", ""), "tag: is empty"),
         (("--tag", "ink", "--tag", " ,"), "tag: is empty"),
         (("--text", ""), "text: is empty"),
@@ -272,21 +274,88 @@ def test_remove_takes_out_what_is_missing(impasto: Command, filled: Path) -> Non
 def test_a_removal_that_is_not_clear_takes_nothing_out(
     impasto: Command, filled: Path, words: tuple[str, ...], said: str
 ) -> None:
+    Path("works/wash/none").mkdir()
     assert sentence(impasto("library", "remove", LIBRARY, *words)).startswith(said)
     assert len(opened()) == 5
 
 
-def test_rebuild_says_what_has_become_of_the_works(impasto: Command, filled: Path) -> None:
+def test_rebuild_stops_where_something_is_gone_and_leaves_it_out_if_told_so(impasto: Command, filled: Path) -> None:
     paint(Path("moon.png"), 64, 48, 9)
     fill("moon.png")
     Path("moon.png").unlink()
     shown = impasto("library", "rebuild", LIBRARY, "--processes", "1")
     assert shown.code == 1
-    said = shown.err.splitlines()[-3:]
-    assert said[0] == "5 works in art.library, 3 not in the table of facts"
-    assert "moon.png: no such file" in said[1]
-    assert said[2].startswith("1 file could not be read, as said above: mend or remove them")
+    assert sentence(shown) == (
+        f"{Path('moon.png').resolve()}: is not there any more: put it back, or leave out what is gone with --missing; "
+        "art.library stays as it is"
+    )
+    assert len(opened()) == 6
+    shown = impasto("library", "rebuild", LIBRARY, "--missing", "--processes", "1")
+    assert (shown.code, shown.last_line) == (0, "5 works in art.library, 1 work left out whose picture is gone")
     assert row_of("hare.png")["author"] == "Ohara Koson"
+
+
+def test_what_was_removed_stays_out_and_add_says_so(impasto: Command, filled: Path) -> None:
+    assert impasto("library", "remove", LIBRARY, "--text", "hare").code == 0
+    shown = impasto("library", "add", LIBRARY, "works", "--processes", "1")
+    assert (shown.code, shown.last_line) == (
+        0,
+        "0 new works in art.library, 4 known already, 1 that was removed before left out",
+    )
+    shown = impasto("library", "add", LIBRARY, HARE, "--processes", "1")
+    assert shown.last_line == "1 new work in art.library"
+
+
+def test_remove_takes_out_all_below_a_folder(impasto: Command, filled: Path) -> None:
+    shown = impasto("library", "remove", LIBRARY, "works/ink", "works/wash/hill.png")
+    assert (shown.code, shown.last_line) == (0, "4 works taken out of art.library")
+    assert names(opened()) == ["river.png"]
+
+
+def test_add_says_which_rows_of_a_table_are_of_no_use(impasto: Command) -> None:
+    Path("facts.csv").write_text("file,tags\nhare,ink\nelephant,huge\n")
+    lines = impasto("library", "add", LIBRARY, HARE, "--tags-from", "facts.csv", *NEW).err.splitlines()
+    assert lines[-2:] == ["1 new work in art.library", "1 row of facts.csv is about no picture here"]
+    Path("facts.csv").write_text("file,tags\nhare,ink\nelephant,huge\nmoa,big\n")
+    shown = impasto("library", "add", LIBRARY, HARE, "--tags-from", "facts.csv", *NEW)
+    assert shown.last_line == "2 rows of facts.csv are about no picture here"
+
+
+def test_add_tells_pictures_that_are_left_out_from_works_with_old_facts(impasto: Command) -> None:
+    HARE.with_suffix(".json").write_text("{")
+    words = ("library", "add", LIBRARY, "works", "--tags-from", "sidecar", *NEW)
+    shown = impasto(*words)
+    assert shown.last_line.startswith("1 picture left out, as said above: mend or remove what is named there")
+    HARE.with_suffix(".json").unlink()
+    assert impasto(*words).code == 0
+    HARE.with_suffix(".json").write_text("{")
+    (HARE.parent / "dodo.png").write_bytes(b"")
+    shown = impasto(*words)
+    assert shown.last_line.startswith("1 picture left out and 1 work with old facts, as said above: mend or remove")
+
+
+@pytest.mark.parametrize("command", ["search", "list", "info", "remove", "rebuild", "add"])
+def test_a_library_without_its_manifest_is_one_sentence(impasto: Command, filled: Path, command: str) -> None:
+    (filled / "library.json").unlink()
+    words = {"remove": ("--missing",), "add": ("works", "--processes", "1")}.get(command, ())
+    said = sentence(impasto("library", command, LIBRARY, *words))
+    assert said == "art.library/library.json: is missing, and works are there; put it back, or move art.library away"
+
+
+@pytest.mark.parametrize("command", ["search", "list", "info", "rebuild"])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "works",
+            "works: is a folder of other things and no style library; impasto library add works.library works makes "
+            "one of its pictures",
+        ),
+        ("brief.safetensors", "brief.safetensors: is a file, and a style library is a folder"),
+    ],
+)
+def test_what_is_no_library_is_told_as_what_it_is(impasto: Command, command: str, place: str, said: str) -> None:
+    assert sentence(impasto("library", command, place)) == said
 
 
 def test_help_names_all_commands(impasto: Command) -> None:

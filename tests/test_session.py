@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -523,9 +524,9 @@ def test_previews_and_checkpoints_come_every_few_seconds(transfer: Command, monk
 
 
 def test_outputs_survive_json(tmp_path: Path) -> None:
-    output = Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True)
+    output = Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, tmp_path / "f.npy", False, True)
     again = Output.from_json(output.to_json(), tmp_path / "c.safetensors")
-    assert again == Output(tmp_path / "a.png", 7, 16, tmp_path / "p.svg", None, False, True, tmp_path / "c.safetensors")
+    assert again == replace(output, checkpoint=tmp_path / "c.safetensors")
     with pytest.raises(PictureError, match="another version"):
         Output.from_json({}, tmp_path / "c.safetensors")
 

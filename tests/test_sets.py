@@ -62,9 +62,66 @@ def test_a_folder_stands_for_the_pictures_in_it_and_below_it() -> None:
 
 @pytest.mark.usefixtures("photo")
 def test_a_folder_of_very_many_pictures_is_one_for_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.sets.MOST_IN_A_FOLDER", 4)
-    with pytest.raises(UsageError, match=r"works: holds 5 pictures; .* impasto library add works\.library works"):
+    monkeypatch.setattr("impasto.sets.MOST_IN_FOLDERS", 4)
+    with pytest.raises(UsageError) as raised:
         job("works")
+    assert str(raised.value) == (
+        "works: holds 5 pictures, and more than 4 need a library: type `impasto library add works.library works`, and "
+        "then `impasto blend photo.png works.library`"
+    )
+
+
+@pytest.mark.usefixtures("photo")
+def test_all_folders_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.sets.MOST_IN_FOLDERS", 4)
+    Path("works/ink").rename("works/ink and brush")
+    with pytest.raises(UsageError, match="ink and brush, works/wash: together hold 5 pictures, and more") as raised:
+        job("works/ink and brush", "works/wash")
+    assert "add 'ink and brush.library' 'works/ink and brush' works/wash`" in str(raised.value)
+    assert len(stems(job("works/wash", "works/ink and brush/carp.png", "works/ink and brush/hare.png"))) == 4
+
+
+def twice() -> Path:
+    """A copy of the hare."""
+    return Path(shutil.copy("works/ink/hare.png", "works/wash/copy.png"))
+
+
+@pytest.mark.usefixtures("photo")
+@pytest.mark.parametrize(
+    ("works", "words"),
+    [
+        (
+            ("works/ink/hare.png", "works/ink/carp.png", "works/ink/hare.png"),
+            "hare.png: is given twice and counts once",
+        ),
+        (("works/ink/hare.png", "works"), "hare.png: is given 3 times and counts once"),
+        (("works/wash/copy.png", "works/ink"), "copy.png: is given twice and counts once"),
+    ],
+)
+def test_the_same_picture_twice_counts_once(works: tuple[str, ...], words: str) -> None:
+    twice()
+    with pytest.warns(UserWarning, match=f"^{words}$") as warned:
+        one = job(*works)
+    assert len(warned) == 1
+    assert len({*stems(one)} & {"hare", "copy"}) == 1
+    assert len(stems(one)) == len({*stems(one)})
+
+
+@pytest.mark.usefixtures("photo")
+def test_a_picture_in_memory_may_be_given_twice_too() -> None:
+    red, blue = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue"))
+    with pytest.warns(UserWarning, match="^a picture: is given twice and counts once$"):
+        assert len(stems(job(red, blue, red))) == 2
+
+
+@pytest.mark.usefixtures("photo")
+def test_the_same_picture_twice_with_weights_of_its_own_counts_twice() -> None:
+    assert stems(job("works/ink/hare.png", str(twice()), style_weights=[1, 2])) == ["hare", "copy"]
+
+
+@pytest.mark.usefixtures("photo")
+def test_files_that_are_not_there_are_not_the_same() -> None:
+    assert stems(job("a.png", "b.png")) == ["a", "b"]
 
 
 @pytest.mark.usefixtures("photo")
@@ -94,19 +151,23 @@ def test_no_works_at_all_are_refused() -> None:
 def test_a_library_stands_for_works_that_help() -> None:
     one = job(LIBRARY)
     assert sorted(stems(one)) == ["carp", "crane", "hare", "hill", "river"]
-    assert one.remarks == ("5 of 5 works in art.library come into question",)
+    assert one.remarks == ("5 works in art.library are read",)
 
 
 @pytest.mark.usefixtures("library")
 def test_of_many_works_those_that_are_nearest_come_into_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.library.choosing.ENOUGH", 1)
-    assert stems(job(LIBRARY, content="works/ink/hare.png", joint=True)) == ["hare"]
+    one = job(LIBRARY, content="works/ink/hare.png", joint=True)
+    assert stems(one) == ["hare"]
+    assert one.remarks == ("1 of 5 works in art.library, the nearest, is read",)
 
 
 @pytest.mark.usefixtures("library")
 def test_as_many_come_into_question_as_may_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.library.choosing.ENOUGH", 1)
-    assert len(stems(job(LIBRARY, joint=True, max_works=3))) == 3
+    one = job(LIBRARY, joint=True, max_works=3)
+    assert len(stems(one)) == 3
+    assert one.remarks == ("3 of 5 works in art.library, the nearest, are read",)
 
 
 @pytest.mark.usefixtures("library")
@@ -120,11 +181,9 @@ def test_as_many_come_into_question_as_may_take_part(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_only_works_that_are_wanted_take_part(wanted: dict[str, Any], works: list[str]) -> None:
-    one = job(LIBRARY, wanted=wanted)
+    one, are = job(LIBRARY, wanted=wanted), "is" if len(works) == 1 else "are"
     assert sorted(stems(one)) == works
-    assert one.remarks == (
-        f"{len(works)} of {len(works)} work{'s' * (len(works) > 1)} in art.library come into question",
-    )
+    assert one.remarks == (f"{len(works)} work{'s' * (len(works) > 1)} in art.library {are} read",)
 
 
 @pytest.mark.usefixtures("library")
@@ -193,7 +252,7 @@ def test_a_part_of_a_library_stands_for_its_works() -> None:
 def test_of_a_part_those_take_part_that_are_wanted() -> None:
     part = search(opened(), tags=["ink"])
     assert sorted(stems(job(part, wanted={"author": "koson"}))) == ["carp", "crane"]
-    with pytest.raises(LibraryError, match="none of the works that were chosen is all that was asked for"):
+    with pytest.raises(UsageError, match="none of the works that were chosen is all that was asked for"):
         job(part, wanted={"author": "homer"})
 
 
@@ -210,7 +269,7 @@ def test_several_libraries_and_parts_of_them_take_part_together() -> None:
 @pytest.mark.usefixtures("library")
 def test_a_part_without_works_is_one_sentence() -> None:
     assert isinstance(missing(opened()), Selection)
-    with pytest.raises(LibraryError, match=r"art\.library: none of "):
+    with pytest.raises(UsageError, match=r"art\.library: none of "):
         job(missing(opened()))
 
 
@@ -268,7 +327,7 @@ def test_a_library_is_blended_on_the_command_line(impasto: Command, tiny_encoder
     shutil.copy(tiny_encoder, "tiny.safetensors")
     shown = impasto("blend", "photo.png", "--style-set", LIBRARY, "--tag", "ink", "--prefer", "night:3", *FAST)
     assert (shown.code, shown.out) == (0, "photo-art.png\n")
-    assert "3 of 3 works in art.library come into question" in shown.err
+    assert "3 works in art.library are read" in shown.err
     record = read_record(Path("photo-art.png"))
     assert {Path(one.path or "").name for one in record.inputs} == {"photo.png", "carp.png", "crane.png", "hare.png"}
     assert np.isclose(sum(record.settings["style_weights"]), 3)

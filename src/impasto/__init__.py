@@ -17,7 +17,7 @@ from impasto.lazy import lazily
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from impasto.api import blend, grid, rerun, resume, steps, strip, texture, transfer
+    from impasto.api import blend, doodle, grid, maps, rerun, resume, semantic, steps, strip, texture, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import (
         ImpastoError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         GramLoss,
         Loss,
         Moments,
+        PatchLoss,
         Smoothness,
         SumLoss,
         WassersteinLoss,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
         moments,
     )
     from impasto.methods.blend import BlendSettings
+    from impasto.methods.doodle import DoodleSettings
+    from impasto.methods.semantic import SemanticSettings
     from impasto.methods.texture import TextureSettings
     from impasto.methods.transfer import TransferSettings
     from impasto.pictures.files import read_picture, write_picture
@@ -48,7 +51,19 @@ if TYPE_CHECKING:
     from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, coarse_to_fine
 
 _HOMES = {
-    "impasto.api": ("blend", "grid", "rerun", "resume", "steps", "strip", "texture", "transfer"),
+    "impasto.api": (
+        "blend",
+        "doodle",
+        "grid",
+        "maps",
+        "rerun",
+        "resume",
+        "semantic",
+        "steps",
+        "strip",
+        "texture",
+        "transfer",
+    ),
     "impasto.encoders": ("load_encoder",),
     "impasto.errors": (
         "ImpastoError",
@@ -64,6 +79,7 @@ _HOMES = {
         "GramLoss",
         "Loss",
         "Moments",
+        "PatchLoss",
         "Smoothness",
         "SumLoss",
         "WassersteinLoss",
@@ -71,6 +87,8 @@ _HOMES = {
         "moments",
     ),
     "impasto.methods.blend": ("BlendSettings",),
+    "impasto.methods.doodle": ("DoodleSettings",),
+    "impasto.methods.semantic": ("SemanticSettings",),
     "impasto.methods.texture": ("TextureSettings",),
     "impasto.methods.transfer": ("TransferSettings",),
     "impasto.pictures.files": ("read_picture", "write_picture"),
@@ -82,6 +100,7 @@ _HOMES = {
 __all__ = [
     "BlendSettings",
     "ContentLoss",
+    "DoodleSettings",
     "GramLoss",
     "ImpastoError",
     "Interrupted",
@@ -91,10 +110,12 @@ __all__ = [
     "Objective",
     "Optimisation",
     "OutOfMemoryError",
+    "PatchLoss",
     "Picture",
     "PictureError",
     "Result",
     "Scale",
+    "SemanticSettings",
     "Smoothness",
     "Step",
     "SumLoss",
@@ -108,13 +129,16 @@ __all__ = [
     "__version__",
     "blend",
     "coarse_to_fine",
+    "doodle",
     "grid",
     "load_encoder",
+    "maps",
     "mixture",
     "moments",
     "read_picture",
     "rerun",
     "resume",
+    "semantic",
     "steps",
     "strip",
     "texture",

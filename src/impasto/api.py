@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto import batches, jobs
+from impasto.encoders import load_encoder
 from impasto.jobs import Job, Observer, Running
 from impasto.machine import Precision
 from impasto.methods import find_method
-from impasto.pictures.files import Source
+from impasto.methods.clusters import joint_maps
+from impasto.pictures.files import Source, read_picture
+from impasto.pictures.picture import Picture
 from impasto.records import read_record
 from impasto.results import Result
 from impasto.sets import Wanted, blend_job
@@ -100,6 +103,64 @@ def blend(
     several: Sequence[Any] = works if isinstance(works, list | tuple) else [works]
     wanted = Wanted.of(tag=tag, author=author, text=text, prefer=prefer or {})
     return _run(blend_job(content, several, wanted=wanted, **_apart(options)).begin(), observers, cancel)
+
+
+def semantic(
+    content: Source,
+    style: Source | Sequence[Source],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> Result:
+    """Repaint `content` in the manner of `style`, or of a list of styles, each part like the same part there.
+
+    `maps=("content-map.png", "style-map.png")` say what is where, or `maps="auto"`, the default, finds what looks
+    alike. `options` are those of `SemanticSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as
+    of `transfer`.
+    """
+    return _guided("semantic", content, style, observers, cancel, options)
+
+
+def doodle(
+    layout: Source,
+    style: Source | Sequence[Source],
+    style_map: Source | Sequence[Source],
+    *,
+    observers: Iterable[Observer] = (),
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> Result:
+    """Make a painting of a `layout` in a few colours, which `style_map` has for `style`, or a list of each.
+
+    `options` are those of `DoodleSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
+    `transfer`.
+    """
+    several = style_map if isinstance(style_map, list | tuple) else [style_map]
+    return _guided("doodle", layout, style, observers, cancel, {**options, "style_map": several})
+
+
+def _guided(
+    method: str,
+    content: Source,
+    style: Source | Sequence[Source],
+    observers: Iterable[Observer],
+    cancel: threading.Event | None,
+    options: Mapping[str, Any],
+) -> Result:
+    styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+    inputs = jobs.inputs_of(find_method(method), [content, *styles])
+    return _run(Job.of(method, inputs, **_apart(options)).begin(), observers, cancel)
+
+
+def maps(
+    pictures: Sequence[Source], parts: int | None = None, *, encoder: str = "lite", seed: int = 0
+) -> list[Picture]:
+    """Maps of several pictures: what looks alike in all of them has one colour; `parts` is how many, 2 … 8.
+
+    Without it there are as many as stand out. They are what `semantic` makes of `maps="auto"`.
+    """
+    return joint_maps(load_encoder(encoder), [read_picture(one) for one in pictures], parts, seed)
 
 
 def texture(

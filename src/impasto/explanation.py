@@ -20,6 +20,8 @@ from impasto.plots import Bar, plot_bars
 
 THUMBNAIL = 96
 """Longest side, in pixels."""
+ROUNDING = 1e-9
+"""Numbers that are smaller are no more than that."""
 MOST_BARS = 24
 
 
@@ -33,9 +35,9 @@ def explain(running: Running, output: Output, console: Console) -> None:
     console.listing("share", ({"work": one["picture"].name, **_in_words(one)} for one in used))
     console.facts(
         [
-            ("distance of the mixture", f"{facts['distance']:.3g}"),
-            ("of the nearest work alone", f"{nearest['alone']:.3g}, {running.pictures[nearest['role']].name}"),
-            ("of the mean of all works", f"{facts['distance_of_mean']:.3g}"),
+            ("distance of the mixture", _short(facts["distance"])),
+            ("of the nearest work alone", f"{_short(nearest['alone'])}, {running.pictures[nearest['role']].name}"),
+            ("of the mean of all works", _short(facts["distance_of_mean"])),
             ("chart", str(chart)),
             ("numbers", str(table)),
         ]
@@ -53,10 +55,14 @@ def explain(running: Running, output: Output, console: Console) -> None:
 def _in_words(one: dict[str, Any]) -> dict[str, str]:
     return {
         "weight": f"{one['weight']:.1%}",
-        "alone": f"alone {one['alone']:.3g}",
-        "without": f"without it +{max(0.0, one['without']):.2g}",
-        "gradient": f"gradient {one['gradient']:.2g}",
+        "alone": f"alone {_short(one['alone'])}",
+        "without": f"without it +{_short(max(0.0, one['without']), 2)}",
+        "gradient": f"gradient {_short(one['gradient'], 2)}",
     }
+
+
+def _short(number: float, digits: int = 3) -> str:
+    return f"{0.0 if abs(number) < ROUNDING else number:.{digits}g}"
 
 
 def _named(one: dict[str, Any], running: Running) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from impasto.memory import parse_memory, peak_memory, used_memory
 from impasto.methods import Method, find_method, numbered
 from impasto.methods.settings import Settings
 from impasto.methods.work import Work
+from impasto.origins import Origins
 from impasto.pictures.atomic import write_failure
 from impasto.pictures.files import Source, read_picture
+from impasto.pictures.map_files import read_map
 from impasto.pictures.picture import Picture
 from impasto.records import InputRecord, Record, thinned
 from impasto.results import Result
@@ -130,7 +132,9 @@ class Job:
     def read_pictures(self) -> dict[str, Picture]:
         """All the pictures that go in, by role; raises `ImpastoError`s."""
         return {
-            role: read_picture(source, max_pixels=self.max_pixels, name=_name(role, source))
+            role: (read_map if self.settings.is_map(role) else read_picture)(
+                source, max_pixels=self.max_pixels, name=_name(role, source)
+            )
             for role, source in self.sources.items()
         }
 
@@ -236,10 +240,13 @@ class Running:
     def result(self) -> Result:
         """The picture so far, with its record."""
         picture = self.work.finish(self.synthesis.picture)
-        return Result(picture, self.record(), tuple(self.synthesis.history))
+        return Result(picture, self.record(), tuple(self.synthesis.history), self._origins())
+
+    def _origins(self) -> Origins | None:
+        return None if self.work.origins is None else self.work.origins()
 
     def record(self) -> Record:
-        scale = self.synthesis.scale
+        scale, origins = self.synthesis.scale, self._origins()
         return Record(
             impasto=__version__,
             torch=torch.__version__,
@@ -255,7 +262,7 @@ class Running:
             seconds=round(self.synthesis.seconds, 3),
             peak_memory=peak_memory(self.machine.device),
             history=thinned(self.synthesis.history),
-            facts=dict(self.work.facts),
+            facts={**self.work.facts, **({} if origins is None else {"patches": origins.facts})},
         )
 
     def take_up(self, checkpoint: Path) -> bool:

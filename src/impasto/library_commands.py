@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from impasto.console import Console, shell_word
+from impasto.console import Console
 from impasto.errors import LibraryError, UsageError, counted
 from impasto.options import MAX_PIXELS, TalkOptions
 
 if TYPE_CHECKING:
-    from impasto.library.adding import Report
+    from impasto.library.report import Report
     from impasto.library.searching import Selection
 
 MOST_LISTED = 20
@@ -78,6 +78,7 @@ def library_app(console: Console) -> App:
         /,
         *,
         encoder: Annotated[str | None, Parameter(help="Another one. [default: the same]")] = None,
+        missing: Annotated[bool, Parameter(negative=(), help="Leave out works and folders that are gone.")] = False,
         processes: Processes = None,
         max_pixels: MaxPixels = MAX_PIXELS,
         talk: Talk = None,
@@ -88,6 +89,7 @@ def library_app(console: Console) -> App:
         report = rebuild_all(
             library,
             encoder=encoder,
+            missing=missing,
             processes=_processes(processes),
             max_pixels=max_pixels,
             observer=_watching(console, library),
@@ -138,27 +140,27 @@ def library_app(console: Console) -> App:
     def remove(
         library: Place,
         /,
-        *pictures: Annotated[Path, Parameter(help="Pictures, as they were added.", show_default=False)],
+        *pictures: Annotated[Path, Parameter(help="Pictures that were added, and folders.", show_default=False)],
         tag: Tags = None,
         author: Author = None,
         text: Text = None,
         missing: Annotated[bool, Parameter(negative=(), help="Works whose pictures are gone.")] = False,
         talk: Talk = None,
     ) -> None:
-        """Take works out of a library; their pictures stay where they are."""
+        """Take works out of a library for good; their pictures stay where they are."""
         from impasto.library import upkeep
         from impasto.library.store import open_library
 
         asked = [bool(pictures), (tag, author, text) != (None, None, None), missing]
         if sum(asked) != 1:
-            raise UsageError("library remove takes pictures, or --tag, --author and --text, or --missing")
+            raise UsageError("library remove takes pictures or folders, or --tag, --author and --text, or --missing")
         if missing:
             chosen = upkeep.missing(open_library(library))
         elif pictures:
             chosen = upkeep.named(open_library(library), pictures)
         else:
             chosen = _found(library, tag, author, text)
-        upkeep.remove(chosen)
+        upkeep.remove(chosen, for_good=not missing)
         console.note(f"{counted(len(chosen), 'work')} taken out of {library}")
 
     return app
@@ -193,21 +195,30 @@ def _watching(console: Console, library: Path) -> Callable[[int, int], None]:
 
 
 def _tell(report: Report, library: Path, console: Console, noun: str = "new work") -> None:
-    """What has become of the files; raises `LibraryError` if some could not be read."""
+    """What has become of the files; raises `LibraryError` if something is to be mended."""
     parts = [f"{counted(report.added, noun)} in {library}"]
     parts += [f"{report.known} known already"] if report.known else []
     parts += [f"{report.changed} of them with new facts"] if report.changed else []
     parts += [f"{report.unlisted} not in the table of facts"] if report.unlisted else []
     parts += [f"{counted(len(report.duplicates), 'duplicate')} left out"] if report.duplicates else []
+    were = "was" if report.removed == 1 else "were"
+    parts += [f"{report.removed} that {were} removed before left out"] if report.removed else []
+    pictures_are = "picture is" if report.gone == 1 else "pictures are"
+    parts += [f"{counted(report.gone, 'work')} left out whose {pictures_are} gone"] if report.gone else []
     console.note(", ".join(parts))
-    refused = [*report.refused.values()]
-    if refused:
-        for reason in refused[:MOST_LISTED]:
-            console.error(reason)
-        more = f" ({len(refused) - MOST_LISTED} more)" if len(refused) > MOST_LISTED else ""
+    for table, rows in report.unused.items():
+        are = "is" if rows == 1 else "are"
+        console.note(f"{counted(rows, 'row')} of {Path(table).name} {are} about no picture here")
+    reasons = [*report.refused.values(), *report.stale.values()]
+    for reason in reasons[:MOST_LISTED]:
+        console.error(reason)
+    if reasons:
+        outcomes = [f"{counted(len(report.refused), 'picture')} left out"] if report.refused else []
+        outcomes += [f"{counted(len(report.stale), 'work')} with old facts"] if report.stale else []
+        more = f" ({len(reasons) - MOST_LISTED} more)" if len(reasons) > MOST_LISTED else ""
         raise LibraryError(
-            f"{counted(len(refused), 'file')} could not be read, as said above{more}: mend or remove them; all others "
-            f"are in {shell_word(library)}"
+            f"{' and '.join(outcomes)}, as said above{more}: mend or remove what is named there, and give the same "
+            "command again"
         )
 
 

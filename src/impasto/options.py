@@ -12,7 +12,7 @@ COMMON = Group("Options everybody needs", sort_key=0)
 GROUPS = {
     name: Group(name.capitalize(), sort_key=place)
     for place, name in enumerate(
-        ("picture", "style", "content", "regions", "colour", "optimisation", "output", "machine"), 1
+        ("picture", "style", "content", "maps", "regions", "colour", "optimisation", "output", "machine"), 1
     )
 }
 MAX_PIXELS = 200_000_000
@@ -42,6 +42,9 @@ class OutputOptions:
     ] = None
     plot: Annotated[Path | None, Parameter(group=OUTPUT, help="Also plot the losses, as PNG, SVG or PDF.")] = None
     record: Annotated[Path | None, Parameter(group=OUTPUT, help="Also write the record, as JSON.")] = None
+    field: Annotated[
+        Path | None, Parameter(group=OUTPUT, help="Also write where each patch comes from: a picture, or .npy.")
+    ] = None
     preview: Annotated[
         bool, Parameter(group=OUTPUT, show_default=False, help="Whether a preview is on disk while the work goes on.")
     ] = True

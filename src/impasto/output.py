@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from impasto.errors import PictureError, UsageError
+from impasto.origins import check_field
 from impasto.pictures.atomic import try_folder, write_failure
 from impasto.pictures.files import check_writable
 from impasto.plots import check_plottable
@@ -19,9 +20,13 @@ MOST_NAMES = 4
 PathOrNone = TypeVar("PathOrNone", Path, Path | None)
 
 
+EXTRAS = ("plot", "record", "field")
+"""What may be written beside a result, by option."""
+
+
 @dataclass(frozen=True)
 class Output:
-    """Where and how a result is written. `plot` and `record` are paths of further files.
+    """Where and how a result is written. `EXTRAS` are paths of further files.
 
     `checkpoint` is where the work is kept until it is done; beside the result if not given.
     """
@@ -31,6 +36,7 @@ class Output:
     bits: int | None = None
     plot: Path | None = None
     record: Path | None = None
+    field: Path | None = None
     preview: bool = True
     force: bool = False
     checkpoint: Path | None = None
@@ -48,8 +54,12 @@ class Output:
     @property
     def files(self) -> list[Path]:
         """All that is written, the result first."""
-        extras = [path for path in (self.plot, self.record) if path is not None]
-        return [self.path, *extras, self.checkpoint_path, *([self.preview_path] if self.preview else [])]
+        return [*self._named, self.checkpoint_path, *([self.preview_path] if self.preview else [])]
+
+    @property
+    def _named(self) -> list[Path]:
+        """The result and what is to be beside it."""
+        return [self.path, *(path for name in EXTRAS if (path := getattr(self, name)) is not None)]
 
     def settled(self, inputs: Iterable[Path]) -> Self:
         """The output as it will be, before the work begins: files that exist are kept by numbers, unless forced.
@@ -74,7 +84,7 @@ class Output:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], checkpoint: Path) -> Self:
         """The output that a checkpoint was meant for; raises `PictureError` if it cannot be understood."""
-        places = {"path", "plot", "record"}
+        places = {"path", *EXTRAS}
         known = {one.name for one in fields(cls)} - {"checkpoint", "unfinished"}
         try:
             read: dict[str, Any] = {
@@ -87,8 +97,8 @@ class Output:
             ) from None
 
     def _refuse_folders(self) -> None:
-        for path in (self.path, self.plot, self.record):
-            if path is not None and path.is_dir():
+        for path in self._named:
+            if path.is_dir():
                 raise PictureError(f"{path}: is a folder; add a file name, such as {path / 'picture.png'}")
 
     def earlier(self) -> Iterator[Self]:
@@ -104,7 +114,8 @@ class Output:
         taken = [] if self.checkpoint else [*self.earlier()]  # a checkpoint that is gone on from is no other work
         free = next(one for one in self._versions() if not any(one._traces()))
         unfinished = tuple(one.checkpoint_path for one in taken if one.checkpoint_path.exists())
-        return replace(free, plot=free_name(self.plot), record=free_name(self.record), unfinished=unfinished)
+        extras = {name: free_name(getattr(self, name)) for name in EXTRAS}
+        return replace(free, **extras, unfinished=unfinished)
 
     def _traces(self) -> Iterator[Path]:
         """What there is of a result or of unfinished work; the checkpoint gone on from is its own."""
@@ -115,7 +126,9 @@ class Output:
         check_writable(self.path, quality=self.quality, bits=self.bits)
         if self.plot is not None:
             check_plottable(self.plot)
-        places = [path.absolute() for path in (self.path, self.plot, self.record) if path is not None]
+        if self.field is not None:
+            check_field(self.field)
+        places = [path.absolute() for path in self._named]
         for path in places[1:]:
             _check_place(path)
         if len(set(places)) < len(places):

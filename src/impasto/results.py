@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from impasto.origins import Origins
 from impasto.output import refuse_inputs
 from impasto.pictures.files import to_array, to_pil, write_picture
 from impasto.pictures.picture import Picture
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished (or stopped) picture. `history` has the losses of every step."""
+    """A finished (or stopped) picture. `history` has the losses of every step, `origins` where patches come from."""
 
     painting: Picture
     record: Record
     history: tuple[Moment, ...]
+    origins: Origins | None = None
 
     @property
     def picture(self) -> Image.Image:

@@ -12,7 +12,7 @@ from impasto.console import Console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.jobs import Running
 from impasto.memory import release_memory
-from impasto.output import Output
+from impasto.output import EXTRAS, Output
 from impasto.pictures.arrays import to_pil
 from impasto.pictures.files import read_picture, write_picture
 from impasto.pictures.picture import Picture
@@ -30,7 +30,7 @@ def perform_all(parts: Sequence[Part], sheet: Output, columns: int, console: Con
     Raises what `perform` does; results that are finished by then stay. Given again, the same parts go on from there:
     what is finished is not painted again, and what was stopped goes on, unless the output is forced.
     """
-    for name in ("plot", "record"):
+    for name in EXTRAS:
         if getattr(sheet, name) is not None:
             raise UsageError(f"{name}: is of one picture, and these are {len(parts)}: leave it out")
     outputs = [replace(sheet, path=sheet.path.with_name(f"{part.name}.png")) for part in parts]

@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Any
 
 from impasto.console import Console, duration, shell_word
-from impasto.errors import ImpastoError, Interrupted, PictureError
+from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
 from impasto.jobs import Running
-from impasto.output import Output, free_name
+from impasto.output import EXTRAS, Output, free_name
 from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.pictures.files import write_picture
 from impasto.pictures.picture import Picture
@@ -37,6 +37,8 @@ def perform(running: Running, output: Output, console: Console) -> Result:
     Interrupted by Ctrl-C or SIGTERM it saves a checkpoint and raises `Interrupted`, which says how to go on. After
     any other failure, too, what was reached stays in the checkpoint.
     """
+    if output.field is not None and running.work.origins is None:
+        raise UsageError("field: says where patches come from: use semantic, doodle or --style-loss patches")
     keeper = _Keeper(running, output, console)
     try:
         for checkpoint in output.unfinished:
@@ -47,6 +49,8 @@ def perform(running: Running, output: Output, console: Console) -> Result:
         with _stopped_by_signals(running):
             result = _work(running, output, console, keeper)
         keeper.clean_up()
+        if result.origins is not None:
+            console.note(result.origins.in_words())
         try:
             _write_extras(result, output)
         finally:
@@ -85,13 +89,15 @@ def _facts(result: Result, output: Output) -> dict[str, Any]:
     }
     larger = f" --set size={2 * max(record.width, record.height)}" if "size" in record.settings else ""
     facts["again"] = f"impasto rerun {shell_word(output.path)}{larger}"
-    extras = {"plot": output.plot, "record": output.record}
+    extras = {name: getattr(output, name) for name in EXTRAS}
     return facts | {name: str(path) for name, path in extras.items() if path is not None}
 
 
 def _write_extras(result: Result, output: Output) -> None:
     if output.plot is not None:
         plot_losses(result.history, output.plot)
+    if output.field is not None and result.origins is not None:
+        result.origins.save(output.field)
     if output.record is not None:
         try:
             with atomic_write(output.record) as temporary:

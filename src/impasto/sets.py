@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from impasto.errors import LibraryError, UsageError, counted
+from impasto.console import shell_word
+from impasto.errors import UsageError, counted
 from impasto.jobs import Job
 from impasto.methods import find_method
 from impasto.methods.settings import Settings, Strengths, Words, setting
@@ -18,7 +21,7 @@ from impasto.pictures.folders import pictures_in
 if TYPE_CHECKING:
     from impasto.library.searching import Selection
 
-MOST_IN_A_FOLDER = 64
+MOST_IN_FOLDERS = 64
 """Pictures that are all read; of more a library makes short work."""
 
 
@@ -44,12 +47,14 @@ def blend_job(
     """The job of a blend of pictures, and of those in folders and libraries.
 
     Of a library the works are chosen whose mixture is nearest to the content, by their sketches: the blend finds the
-    mixture of these exactly. Raises `UsageError`, `LibraryError` and `PictureError`.
+    mixture of these exactly. Unless works have weights, pictures of the same content count once, and a `UserWarning`
+    says so. Raises `UsageError`, `LibraryError` and `PictureError`.
     """
     method = find_method("blend")
     if not works:
         raise UsageError(method.takes(1))
     model = method.settings.of(**settings)
+    _check_folders(content, [one for one in works if _is_folder(one)])
     sets = [_Set.of(one, content, wanted, model, where.get("max_pixels", Job.max_pixels)) for one in works]
     if wanted != EVERYTHING and not any(one.chosen for one in sets):
         raise UsageError("tag, author, text and prefer: choose among the works of a library, and none is given")
@@ -58,6 +63,8 @@ def blend_job(
         raise UsageError("style_weights: one number for each work; of libraries, prefer tags instead")
     if any(one.weights for one in sets):
         settings = {**settings, "style_weights": tuple(weight for one in sets for weight in one.all_weights)}
+    elif settings.get("style_weights") is None:
+        pictures = _each_once(pictures)
     inputs = dict(zip(method.roles(1 + len(pictures)), [content, *pictures], strict=True))
     return Job.of("blend", inputs, settings, remarks=tuple(one.chosen for one in sets if one.chosen), **where)
 
@@ -100,14 +107,22 @@ class _Set:
         )
         pictures = Selection(selection.library, choice.places).paths
         weights = tuple((choice.mean * len(selection)).tolist()) if wanted.prefer or settings.character else ()
-        many = counted(len(selection), "work")
-        return cls(pictures, weights, f"{len(pictures)} of {many} in {selection.library.folder} come into question")
+        others = " and some that stand for all" if settings.character > 0 else ""
+        return cls(pictures, weights, _chosen_of(len(pictures), len(selection), selection.library.folder, others))
+
+
+def _chosen_of(count: int, total: int, folder: Path, others: str) -> str:
+    """What became of the works of a library, in words."""
+    are = "is" if count == 1 else "are"
+    if count == total:
+        return f"{counted(count, 'work')} in {folder} {are} read"
+    return f"{count} of {counted(total, 'work')} in {folder}, the nearest{others}, {are} read"
 
 
 def _selected(source: Source | Selection, wanted: Wanted) -> Selection | None:
     """The works of a library that are wanted; None for anything else."""
     if isinstance(source, str | PathLike):
-        if not (Path(source) / "library.json").is_file():  # spares others the import
+        if not _is_library(Path(source)):
             return None
         from impasto.library.searching import search
         from impasto.library.store import open_library
@@ -117,7 +132,7 @@ def _selected(source: Source | Selection, wanted: Wanted) -> Selection | None:
 
 
 def _narrowed(selection: Selection, wanted: Wanted) -> Selection:
-    """Those of some works that are wanted; raises `LibraryError` where none is."""
+    """Those of some works that are wanted; raises `UsageError` where none is."""
     import numpy as np
 
     from impasto.library.searching import Selection, search
@@ -126,19 +141,57 @@ def _narrowed(selection: Selection, wanted: Wanted) -> Selection:
     found = search(library, tags=wanted.tag, author=wanted.author, text=wanted.text)
     places = selection.places[np.isin(selection.places, found.places)]
     if not len(places):
-        raise LibraryError(f"{library.folder}: none of the works that were chosen is all that was asked for")
+        raise UsageError(f"{library.folder}: none of the works that were chosen is all that was asked for")
     return Selection(library, places)
+
+
+def _is_library(path: Path) -> bool:
+    return (path / "library.json").is_file()  # spares others the import
+
+
+def _is_folder(source: Source | Selection) -> TypeGuard[str | PathLike[str]]:
+    """Whether it is one of pictures."""
+    return isinstance(source, str | PathLike) and Path(source).is_dir() and not _is_library(Path(source))
 
 
 def _unfolded(source: Source) -> Sequence[Source]:
     """The pictures in a folder; a picture itself."""
-    if not isinstance(source, str | PathLike) or not Path(source).is_dir():
-        return [source]
-    found = pictures_in(Path(source))
-    if len(found) > MOST_IN_A_FOLDER:
-        library = Path(source).resolve().name + ".library"
+    return pictures_in(Path(source)) if _is_folder(source) else [source]
+
+
+def _check_folders(content: Source, folders: Sequence[str | PathLike[str]]) -> None:
+    """Raise `UsageError` for more pictures in folders, all together, than are to be read."""
+    count = sum(len(pictures_in(Path(folder))) for folder in folders)
+    if count > MOST_IN_FOLDERS:
+        library = shell_word(Path(folders[0]).resolve().name + ".library")
+        photograph = shell_word(Path(content)) if isinstance(content, str | PathLike) else "PHOTO"
+        sources = " ".join(shell_word(Path(folder)) for folder in folders)
+        hold = "holds" if len(folders) == 1 else "together hold"
         raise UsageError(
-            f"{source}: holds {len(found)} pictures; more than {MOST_IN_A_FOLDER} are looked at once and for all by "
-            f"impasto library add {library} {source}, and impasto blend takes {library} in their place"
+            f"{', '.join(map(str, folders))}: {hold} {count} pictures, and more than {MOST_IN_FOLDERS} need a library: "
+            f"type `impasto library add {library} {sources}`, and then `impasto blend {photograph} {library}`"
         )
-    return found
+
+
+def _each_once(pictures: Sequence[Source]) -> list[Source]:
+    """Pictures without those whose content has come before; a `UserWarning` names those that come several times."""
+    found: dict[str | int, list[Source]] = {}
+    for one in pictures:
+        found.setdefault(_content(one), []).append(one)
+    for first, *more in found.values():
+        if more:
+            name = Path(first).name if isinstance(first, str | PathLike) else "a picture"
+            times = "twice" if len(more) == 1 else f"{1 + len(more)} times"
+            warnings.warn(f"{name}: is given {times} and counts once", UserWarning, stacklevel=3)
+    return [first for first, *_ in found.values()]
+
+
+def _content(source: Source) -> str | int:
+    """What tells pictures apart; a file that cannot be read is one of its own, and to read it says what is wrong."""
+    if not isinstance(source, str | PathLike):
+        return id(source)
+    try:
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return id(source)

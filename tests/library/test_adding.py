@@ -27,7 +27,7 @@ from impasto.errors import Interrupted, LibraryError, PictureError, UsageError, 
 from impasto.library import adding, changes, encoder, listing, store
 from impasto.library.searching import search
 from impasto.library.store import ChangedError, Library
-from impasto.library.upkeep import check, remove
+from impasto.library.upkeep import check, rebuild, remove
 from studio import paint
 
 pytestmark = pytest.mark.usefixtures("gallery")
@@ -218,7 +218,7 @@ def test_new_facts_need_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     fill()
     HARE.with_suffix(".json").write_text('{"title": "Hare under the moon", "tags": ["moon"], "artist": "Koson"}')
     no_reading(monkeypatch)
-    assert fill(facts="sidecar") == adding.Report(known=5, changed=5)
+    assert fill(facts="sidecar") == adding.Report(known=5, changed=1)
     row = row_of("hare.png")
     assert (row["title"], row["author"], row["tags"]) == ("Hare under the moon", "Koson", ["moon"])
     assert fill(facts="sidecar") == adding.Report(known=5)
@@ -311,9 +311,9 @@ def test_a_copy_takes_the_place_of_a_work_that_has_become_another(name: str) -> 
     assert fill() == adding.Report(known=6)
 
 
-def test_a_copy_takes_the_place_of_a_work_that_was_taken_out(copy: Path) -> None:
+def test_a_copy_takes_the_place_of_a_work_that_was_missing_and_taken_out(copy: Path) -> None:
     fill()
-    remove(search(opened(), text="hare"))
+    remove(search(opened(), text="hare"), for_good=False)
     assert fill(copy.parent).added == 1
     assert "copy.png" in names(opened())
 
@@ -480,7 +480,7 @@ def test_a_name_that_is_no_text_is_refused_and_the_rest_added(monkeypatch: pytes
     report = fill()
     assert (report.added, [*report.refused.values()]) == (
         5,
-        [f"{whole(f'works/ink/{name}')}: the name is not UTF-8, and a library holds no others: rename it"],
+        [f"works/ink/{name}: the name is not UTF-8, and a library holds no others: rename it"],
     )
     no_reading(monkeypatch)
     assert fill().known == 5
@@ -539,7 +539,8 @@ def test_a_bad_sidecar_keeps_out_one_work_until_it_is_mended() -> None:
     HARE.with_suffix(".json").write_text("{")
     report = fill(facts="sidecar")
     assert (report.added, [*report.refused]) == (4, [whole(HARE)])
-    assert "hare.json: is no JSON object" in report.refused[whole(HARE)]
+    assert report.refused[whole(HARE)].startswith("works/ink/hare.json: is no JSON object")
+    assert report.refused[whole(HARE)].endswith(": mend it; hare.png is left out until then")
     HARE.with_suffix(".json").write_text('{"tags": "moon"}')
     assert fill(facts="sidecar") == adding.Report(added=1, known=4)
 
@@ -549,7 +550,10 @@ def test_a_sidecar_that_turns_bad_leaves_the_work_as_it_was() -> None:
     fill(facts="sidecar")
     HARE.with_suffix(".json").write_text("{")
     for _ in range(2):
-        assert [*fill(facts="sidecar").refused] == [whole(HARE)]
+        report = fill(facts="sidecar")
+        assert (report.refused, [*report.stale]) == ({}, [whole(HARE)])
+        assert report.stale[whole(HARE)].startswith("works/ink/hare.json: is no JSON object")
+        assert report.stale[whole(HARE)].endswith(": mend it; hare.png keeps its facts until then")
         assert row_of("hare.png")["tags"] == ["moon"]
         touch(HARE)
 
@@ -573,7 +577,7 @@ def test_a_table_is_read_once_for_many_pictures(monkeypatch: pytest.MonkeyPatch)
     original = listing.facts_from
 
     def counted(place: str, folder: Path) -> Any:
-        times.append(folder)
+        times.extend([folder] * (place == "some.csv"))
         return original(place, folder)
 
     monkeypatch.setattr(listing, "facts_from", counted)
@@ -873,3 +877,145 @@ def test_what_a_table_has_said_stays_until_another_source_is_named() -> None:
     assert row_of("other.png")["author"] == "Dürer"
     fill("works", facts="folders")
     assert (row_of("other.png")["author"], row_of("other.png")["tags"]) == ("", ["works"])
+
+
+# What is said of some pictures, and not of others
+
+
+SOME = "path,author,tags\nhare.png,Dürer,animal\nelephant.png,Dürer,huge\n"
+
+
+@pytest.mark.parametrize("name", ["some.csv", "some.jsonl", "sidecar"])
+def test_what_says_nothing_of_a_work_leaves_its_facts(name: str) -> None:
+    Path("all.csv").write_text("path,author,tags\nhare,A,a\ncrane,B,b\n")
+    fill(facts="all.csv")
+    Path("some.csv").write_text(SOME)
+    Path("some.jsonl").write_text('{"path": "hare.png", "author": "Dürer", "tags": "animal"}')
+    HARE.with_suffix(".json").write_text('{"author": "Dürer", "tags": "animal"}')
+    paint(Path("works/ink/moon.png"), 64, 48, 9)
+    report = fill(facts=name)
+    assert (report.added, report.known, report.changed) == (1, 5, 1)
+    assert [row_of(f"{one}.png")["author"] for one in ("hare", "crane", "carp")] == ["Dürer", "B", ""]
+    assert row_of("crane.png")["tags"] == ["b"]
+    assert row_of("moon.png")["tags"] == row_of("carp.png")["tags"] == ["works", "ink"]
+    assert fill(facts=name).changed == 0
+
+
+def test_a_row_without_words_is_one_all_the_same() -> None:
+    Path("some.csv").write_text("path,tags\nhare,moon\n")
+    fill(facts="some.csv")
+    Path("some.csv").write_text("path,tags\nhare,\n")
+    assert fill(facts="some.csv").changed == 1
+    assert row_of("hare.png")["tags"] == []
+
+
+def test_the_same_facts_from_another_place_are_not_new() -> None:
+    fill()
+    Path("same.csv").write_text('path,title,tags\nhare,hare,"works,ink"\n')
+    assert fill(facts="same.csv").changed == 0
+    HARE.rename("works/ink/rabbit.png")
+    Path("same.csv").write_text('path,title,tags\nrabbit,hare,"works,ink"\n')
+    assert (fill(facts="same.csv").changed, row_of("rabbit.png")["title"]) == (0, "hare")
+
+
+def test_rows_about_no_picture_are_counted() -> None:
+    Path("some.csv").write_text(f"{SOME}carp,,\nworks/wash/hill.png,,\n")
+    assert fill("works/ink", "works/wash/hill.png", facts="some.csv").unused == {"some.csv": 1}
+    assert fill("works/ink", facts="some.csv").unused == {"some.csv": 2}
+    assert fill("works/ink").unused == {}
+
+
+@pytest.mark.parametrize("source", ["works", "works/ink", "works/ink/moon.png"])
+@pytest.mark.parametrize("facts", ["some.csv", "sidecar"])
+def test_new_works_have_their_facts_from_what_their_folder_was_added_with(facts: str, source: str) -> None:
+    Path("some.csv").write_text(f"{SOME}moon.png,Koson,night\n")
+    Path("works/ink/moon.json").write_text('{"author": "Koson", "tags": "night"}')
+    fill(facts=facts)
+    before = row_of("hare.png")
+    for number, name in enumerate(("moon", "sun")):
+        paint(Path(f"works/ink/{name}.png"), 64, 48, 9 + number)
+    assert fill(source).added == (1 if source.endswith("moon.png") else 2)
+    assert (row_of("moon.png")["author"], row_of("moon.png")["tags"]) == ("Koson", ["night"])
+    assert row_of("hare.png") == before or (facts, source) == ("sidecar", "works/ink")
+    if not source.endswith("moon.png"):
+        assert row_of("sun.png")["tags"] == {"works": ["works", "ink"], "works/ink": ["ink"]}[source]
+    told = held_facts()
+    assert fill(source).changed == 0
+    rebuild(LIBRARY)
+    assert held_facts() | told == held_facts()
+
+
+def held_facts() -> dict[str, Any]:
+    return {row["path"]: (row["author"], row["tags"]) for row in opened().works("path", "author", "tags").to_pylist()}
+
+
+def test_a_table_of_a_folder_that_is_gone_is_one_sentence_with_what_helps() -> None:
+    Path("some.csv").write_text(SOME)
+    fill(facts="some.csv")
+    Path("some.csv").unlink()
+    with pytest.raises(
+        LibraryError, match=r"some\.csv: no such file, or choose with --tags-from what says the facts of"
+    ):
+        fill()
+    assert fill(facts="folders").changed == 1
+    assert fill().known == 5
+
+
+# What a kill costs
+
+
+def test_it_is_written_early_and_then_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(65):
+        paint(Path(f"works/{number:02}.png"), 8, 8, 30 + number)
+    now = [0.0]
+    monkeypatch.setattr(adding.time, "monotonic", lambda: now[0])
+    written: list[float] = []
+    original = adding.commit
+
+    def commit(*words: Any) -> Any:
+        written.append(now[0])
+        return original(*words)
+
+    def second(done: int, total: int) -> None:
+        now[0] += 1.001
+
+    monkeypatch.setattr(adding, "commit", commit)
+    fill(observer=second)
+    assert [round(time) for time in written] == [2, 6, 14, 30, 50, 70]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("kind", ["works", "sketches"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_damage_is_found_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, place: int) -> None:
+    monkeypatch.setattr(changes, "WORKS_OF_A_SHARD", 2)
+    fill("works/ink")
+    path = Path(LIBRARY) / getattr(opened().manifest.shards[place], kind)
+    path.write_bytes(path.read_bytes()[:-100])
+    no_reading(monkeypatch)
+    with pytest.raises(LibraryError, match=rf"{kind}-.*: is damaged; impasto library rebuild"):
+        fill()
+
+
+def test_a_damaged_thumbnail_is_found_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("works/ink")
+    (path,) = Path(LIBRARY).glob("works-*")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xff\xd8\xff") + 50] ^= 255
+    path.write_bytes(data)
+    no_reading(monkeypatch)
+    with pytest.raises(LibraryError, match="is damaged"):
+        fill()
+
+
+def test_files_are_called_as_they_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are not read again, from another folder."""
+    empty(HARE.with_stem("dodo"))
+    assert [*fill().refused.values()] == ["works/ink/dodo.png: the file is empty; copy or download it again"]
+    assert opened().skipped()["reason"].to_pylist() == ["the file is empty; copy or download it again"]
+    monkeypatch.chdir("works")
+    no_reading(monkeypatch)
+    report = fill("../works/ink", library=f"../{LIBRARY}", encoder=None)
+    assert [*report.refused.values()] == ["../works/ink/dodo.png: the file is empty; copy or download it again"]

@@ -112,7 +112,7 @@ def test_text_is_found_wherever_it_stands(find: Search, text: str, works: list[s
 
 def test_all_wishes_have_to_be_met(find: Search) -> None:
     assert find(tags=["ink"], author="koson", text="cranes") == ["crane"]
-    with pytest.raises(LibraryError, match=r"art\.library: no work is all that was asked for: ask for less"):
+    with pytest.raises(UsageError, match=r"art\.library: no work is all that was asked for: ask for less"):
         find(tags=["night"], author="koson")
 
 
@@ -134,7 +134,11 @@ def test_what_is_known_of_the_works_is_told(library: Library) -> None:
         ({"tags": ["animal"]}, r"tag animal: no work has it \(did you mean animals\?\); the most common are ink, anim"),
         ({"tags": ["ink", "oil"]}, r"tag oil: no work has it; the most common are"),
         ({"author": "Ohara Kosen"}, r"author Ohara Kosen: no work is by them \(did you mean Ohara Koson\?\)"),
-        ({"author": "Monet"}, r"author Monet: no work is by them$"),
+        ({"author": "Kosan"}, r"author Kosan: no work is by them \(did you mean Koson\?\); the most common are "),
+        ({"author": "Monet"}, r"author Monet: no work is by them; the most common are Ohara Koson, "),
+        ({"text": "zebra"}, r"text zebra: no work has it; it is looked for in titles, authors, tags and paths$"),
+        ({"tags": ["night", "wash"]}, r"^no work has all of the tags night and wash; leave one out$"),
+        ({"tags": ["ink", "night", "wash"]}, r"^no work has all of the tags ink, night and wash; leave one out$"),
         ({"tags": ["in\udce9k"]}, "no work has it"),
         ({"author": "\udce9"}, "no work is by them"),
     ],
@@ -157,7 +161,10 @@ def test_an_empty_library_is_one_sentence(empty: Library, wanted: Any) -> None:
 
 
 def test_a_library_in_which_no_work_has_a_tag_says_so(gallery: Path) -> None:
-    fill("works/ink", facts="sidecar")
+    Path("facts.csv").write_text("file\ncarp\ncrane\nhare\n")
+    fill("works/ink", facts="facts.csv")
+    with pytest.raises(UsageError, match="author Koson: no work is by them; none has any"):
+        search(opened(), author="Koson")
     with pytest.raises(UsageError, match="tag ink: no work has it; none has any"):
         search(opened(), tags=["ink"])
 
@@ -349,7 +356,7 @@ def test_a_library_of_one_work_has_one_choice(gallery: Path) -> None:
 
 
 def test_of_no_works_none_can_be_chosen(library: Library) -> None:
-    with pytest.raises(LibraryError, match="none of its works is chosen"):
+    with pytest.raises(UsageError, match="none of its works is chosen"):
         choose(Selection(library, np.array([], np.intp)), read_picture(WORKS[0]), shrinkage=0.0, preferred={})
 
 

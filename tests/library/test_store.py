@@ -491,7 +491,7 @@ def test_no_library_is_one_sentence_with_a_near_match(library: Library, name: st
 
 def test_a_file_is_no_library(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(LibraryError, match=r"a\.txt: is no style library"):
+    with pytest.raises(LibraryError, match=r"a\.txt: is a file, and a style library is a folder$"):
         open_library(tmp_path / "a.txt")
 
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from gallery import COLUMNS, LIBRARY, fill, names, no_reading, opened, reading, row_of
-from impasto.errors import Interrupted, LibraryError
+from impasto.errors import Interrupted, LibraryError, PictureError
 from impasto.library import changes, store, upkeep
+from impasto.library.report import Report
 from impasto.library.searching import search
 from impasto.library.store import ChangedError, Library
 from impasto.library.upkeep import check, facts, missing, named, rebuild, remove
@@ -38,6 +39,10 @@ def held(library: Library) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: str(one["path"]))
 
 
+def touch(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
 # Works taken out
 
 
@@ -49,9 +54,62 @@ def test_works_that_are_taken_out_are_gone_and_their_pictures_are_not(library: L
 
 
 def test_all_works_can_be_taken_out_and_come_again(library: Library) -> None:
-    assert len(remove(search(library))) == 0
+    assert len(remove(search(library), for_good=False)) == 0
     assert fill().added == 5
     assert sorted(names(opened())) == EVERY
+
+
+def test_what_is_taken_out_stays_out(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also its copy."""
+    remove(search(library, text="hare"))
+    assert fill() == Report(known=4, removed=1)
+    no_reading(monkeypatch)
+    assert fill() == Report(known=4, removed=1)
+    assert "hare.png" not in names(opened())
+    assert "copy.png" not in names(opened())
+
+
+@pytest.mark.parametrize("change", [touch, lambda path: path.rename(path.with_stem("rabbit"))])
+def test_what_is_taken_out_stays_out_wherever_it_lies(library: Library, change: Callable[[Path], Any]) -> None:
+    remove(search(library, text="hare"))
+    change(HARE)
+    for _ in range(2):
+        assert fill().removed == 1
+    assert len(opened()) == 4
+
+
+def test_what_is_taken_out_and_away_for_a_while_stays_out(library: Library) -> None:
+    remove(search(library, text="hare"))
+    data = HARE.read_bytes()
+    Path("works/wash/copy.png").unlink()
+    HARE.unlink()
+    assert fill() == Report(known=4)
+    HARE.write_bytes(data)
+    assert fill() == Report(known=4, removed=1)
+
+
+@pytest.mark.parametrize("path", [HARE, Path("works/wash/copy.png")])
+def test_what_is_taken_out_comes_back_if_it_is_named(library: Library, path: Path) -> None:
+    remove(search(library, text="hare"))
+    assert fill(path) == Report(added=1)
+    assert path.name in names(opened())
+    assert fill().removed == 0
+    assert len(opened()) == 5
+
+
+def test_another_picture_in_the_place_of_what_is_taken_out_is_added(library: Library) -> None:
+    remove(search(library, text="hare"))
+    paint(HARE, 64, 48, 99)
+    assert fill().added == 1
+
+
+def test_folders_without_works_that_are_left_are_forgotten(library: Library) -> None:
+    paint(Path("moon.png"), 64, 48, 9)
+    fill("moon.png", "works/ink")
+    remove(named(opened(), [Path("moon.png"), Path("works/ink")]))
+    assert [Path(one.path).name for one in opened().sources] == ["works"]
+    Path("moon.png").unlink()
+    assert rebuild(LIBRARY).added == 2
 
 
 def test_what_was_chosen_before_another_change_is_to_be_chosen_again(library: Library) -> None:
@@ -74,6 +132,13 @@ def test_works_of_a_library_that_moved_with_its_pictures_are_not_missing(library
     moved = opened("new" / Path(LIBRARY))
     assert len(missing(moved)) == 0
     assert len(named(moved, [Path("new") / HARE])) == 1
+
+
+def test_works_are_named_by_their_folders(library: Library) -> None:
+    assert len(named(library, [Path("works")])) == 5
+    assert [path.name for path in named(library, [Path("works/wash")]).paths] == ["hill.png", "river.png"]
+    with pytest.raises(LibraryError, match=r"works/in: is no work of art\.library"):
+        named(library, [Path("works/in")])
 
 
 def test_works_are_named_by_their_pictures(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +171,12 @@ def test_what_there_is_is_told(library: Library) -> None:
     assert told.pop("works").startswith("5 in 3 shards, 0.0 MB")
     assert told.pop("encoder").endswith("brief.safetensors")
     assert told == {
-        "tags": "2",
+        "tags": "3",
         "authors": "0",
         "without pictures": "1",
         "duplicates left out": "1",
         "not readable": "1",
+        "taken out": "0",
         "added 1": f"{Path('works').resolve()}, tags from folders",
         "added 2": f"{Path('works/wash').resolve()}, tags from sidecar",
     }
@@ -249,8 +315,31 @@ def test_what_was_begun_with_another_encoder_is_begun_anew(library: Library, liv
 def test_a_picture_that_is_gone_since_it_was_begun_is_left_out(library: Library) -> None:
     begun()
     Path("works/ink/carp.png").unlink()
-    assert rebuild(LIBRARY).added == 4
+    with pytest.raises(LibraryError, match=r"carp\.png: is not there any more"):
+        rebuild(LIBRARY)
+    report = rebuild(LIBRARY, missing=True)
+    assert (report.added, report.gone) == (4, 1)
     assert "carp.png" not in names(opened())
+
+
+def test_what_is_taken_out_since_it_was_begun_stays_out(library: Library) -> None:
+    begun()
+    remove(search(opened(), text="carp"))
+    assert rebuild(LIBRARY) == Report(added=4, removed=1, duplicates=fill().duplicates)
+    assert "carp.png" not in names(opened())
+
+
+def test_what_comes_back_since_it_was_begun_is_in_it(library: Library) -> None:
+    remove(search(opened(), text="carp"))
+    with pytest.raises(Interrupted):
+        rebuild(LIBRARY, observer=lambda done, total: signal_if(done == 4))
+    fill("works/ink/carp.png")
+    assert rebuild(LIBRARY).added == 5
+
+
+def signal_if(wanted: bool) -> None:
+    if wanted:
+        raise KeyboardInterrupt
 
 
 def test_works_that_are_added_meanwhile_are_in_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,18 +358,65 @@ def test_works_that_are_added_meanwhile_are_in_it(library: Library, monkeypatch:
 def test_works_without_pictures_are_left_out(library: Library) -> None:
     HARE.unlink()
     Path("works/wash/copy.png").unlink()
-    assert rebuild(LIBRARY).added == 4
+    with pytest.raises(LibraryError, match=r"hare\.png: is not there any more: put it back, or leave out what is gone"):
+        rebuild(LIBRARY)
+    assert opened() == library
+    report = rebuild(LIBRARY, missing=True)
+    assert (report.added, report.gone) == (4, 1)
     assert sorted(names(opened())) == [name for name in EVERY if name != "hare.png"]
+
+
+def test_a_work_that_moved_within_its_folder_is_not_left_out(library: Library) -> None:
+    HARE.rename("works/ink/rabbit.png")
+    report = rebuild(LIBRARY, missing=True)
+    assert (report.added, report.gone) == (5, 0)
 
 
 def test_what_cannot_be_found_any_more_is_told(library: Library) -> None:
     paint(Path("moon.png"), 64, 48, 9)
     fill("moon.png")
     Path("moon.png").unlink()
-    report = rebuild(LIBRARY)
-    assert report.added == 5
-    (reason,) = report.refused.values()
-    assert "moon.png: no such file" in reason
+    with pytest.raises(LibraryError, match=r"moon\.png: is not there any more: put it back, .*; art\.library stays as"):
+        rebuild(LIBRARY)
+    report = rebuild(LIBRARY, missing=True)
+    assert (report.added, report.refused, report.gone) == (5, {}, 1)
+    assert [Path(one.path).name for one in opened().sources] == ["works"]
+
+
+@pytest.mark.parametrize("go", [shutil.rmtree, lambda path: [one.unlink() for one in path.iterdir()]])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_folder_that_is_away_is_told_and_its_works_stay(
+    library: Library, go: Callable[[Path], Any], damaged: bool
+) -> None:
+    """A disk that is not there leaves an empty folder."""
+    shutil.copytree("works/wash", "other")
+    for number, path in enumerate(sorted(Path("other").iterdir())):
+        paint(path, 64, 48, 20 + number)
+    fill("other")
+    if damaged:
+        of_kind("works")[0].unlink()
+    before = opened()
+    go(Path("other"))
+    HARE.unlink()
+    more = "( and 1 more: are|: is)" if damaged else " and 1 more: are"
+    with pytest.raises(
+        LibraryError, match=rf"other{more} not there any more: put .*, or leave out .* with --missing; a"
+    ):
+        rebuild(LIBRARY)
+    assert opened() == before
+    rebuild(LIBRARY, missing=True)
+    assert sorted(names(opened())) == sorted({*EVERY, "copy.png"} - {"hare.png"})
+    assert [Path(one.path).name for one in opened().sources] == ["works"]
+
+
+def test_a_folder_that_may_not_be_looked_at_is_not_left_out(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(PictureError, match="works: may not be looked at"):
+        rebuild(LIBRARY, missing=True)
+    assert opened() == library
 
 
 def test_a_library_of_which_nothing_is_left_stays_as_it_is(library: Library) -> None:
@@ -288,7 +424,7 @@ def test_a_library_of_which_nothing_is_left_stays_as_it_is(library: Library) -> 
     with pytest.raises(
         LibraryError, match=r"art\.library: nothing that was added to it can be read any more; it stays"
     ):
-        rebuild(LIBRARY)
+        rebuild(LIBRARY, missing=True)
     assert opened() == library
 
 
@@ -336,14 +472,47 @@ def test_a_library_that_moved_with_its_pictures_is_made_anew_from_where_they_are
     assert row_of("hare.png", moved.folder)["author"] == "Koson"
 
 
-def test_what_was_taken_out_is_in_it_again(library: Library) -> None:
+def test_what_was_taken_out_stays_out_of_a_library_made_anew(library: Library) -> None:
     remove(search(library, text="hare"))
+    for _ in range(2):
+        assert rebuild(LIBRARY) == Report(added=4, removed=1)
+    assert fill() == Report(known=4, removed=1)
+
+
+def test_what_was_missing_and_taken_out_is_in_it_again_when_it_is_back(library: Library) -> None:
+    data = HARE.read_bytes()
+    HARE.unlink()
+    remove(missing(library), for_good=False)
+    HARE.write_bytes(data)
     assert rebuild(LIBRARY).added == 5
+
+
+def test_tables_that_followed_each_other_both_keep_their_say(library: Library) -> None:
+    Path("a.csv").write_text("file,author\nhare,Koson\ncarp,Koson\n")
+    Path("b.csv").write_text("file,author\ncarp,Hokusai\n")
+    for table in ("a.csv", "b.csv", "a.csv", "b.csv"):
+        fill(facts=table)
+    before = held(opened())
+    assert [row_of(name)["author"] for name in ("hare.png", "carp.png")] == ["Koson", "Hokusai"]
+    assert [Path(one.facts).name for one in opened().sources] == ["a.csv", "b.csv"]
+    begun()
+    for _ in range(2):
+        rebuild(LIBRARY)
+        assert held(opened()) == before
+        assert [Path(one.facts).name for one in opened().sources] == ["a.csv", "b.csv"]
+    for seed, name in enumerate(("carp.png", "hare.png")):
+        paint(Path("works/ink") / name, 64, 48, 30 + seed)
+    remove(search(opened(), text="koson"))
+    remove(search(opened(), text="hokusai"))
+    assert fill().added == 2
+    assert [row_of(name)["author"] for name in ("hare.png", "carp.png")] == ["Koson", "Hokusai"]
+    fill(facts="folders")
+    assert [one.facts for one in opened().sources] == ["folders"]
 
 
 def test_a_library_whose_manifest_is_gone_cannot_be_made_anew(library: Library) -> None:
     (Path(LIBRARY) / store.MANIFEST).unlink()
-    with pytest.raises(LibraryError, match="is no style library"):
+    with pytest.raises(LibraryError, match=r"library\.json: is missing, and works are there; put it back"):
         rebuild(LIBRARY)
     with pytest.raises(LibraryError, match=r"library\.json: is missing, and works are there; put it back"):
         fill()

@@ -115,7 +115,7 @@ def test_an_unknown_setting_is_named_with_a_near_match() -> None:
 
 def test_a_wrong_choice_is_named_with_a_near_match_and_all_choices() -> None:
     assert refused(style_loss="gramm") == (
-        "style_loss: no such choice as 'gramm' (did you mean gram?); choose from gram, wasserstein"
+        "style_loss: no such choice as 'gramm' (did you mean gram?); choose from gram, wasserstein, patches"
     )
     assert refused(preset="blod").startswith("preset: no such choice as 'blod' (did you mean bold?); choose from")
     assert refused(optimiser=3) == "optimiser: no such choice as 3; choose from adam, lbfgs"

@@ -386,7 +386,7 @@ def test_statistics_are_float32_even_from_bfloat16(
         ),
     ],
 )
-@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein", "patches"])
 def test_another_device_gives_about_the_same_picture(work: Begin, name: str, style_loss: str) -> None:
     results = []
     for machine in (CPU, Machine.choose(name, "float32")):

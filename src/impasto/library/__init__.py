@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from impasto.lazy import lazily
 
 if TYPE_CHECKING:
-    from impasto.library.adding import Report, add
+    from impasto.library.adding import add
+    from impasto.library.report import Report
     from impasto.library.searching import Selection, search
     from impasto.library.store import Library, open_library
     from impasto.library.upkeep import rebuild, remove
@@ -26,7 +27,8 @@ __all__ = ["Library", "Report", "Selection", "add", "open_library", "rebuild", "
 __getattr__ = lazily(
     __name__,
     {
-        "impasto.library.adding": ("Report", "add"),
+        "impasto.library.adding": ("add",),
+        "impasto.library.report": ("Report",),
         "impasto.library.searching": ("Selection", "search"),
         "impasto.library.store": ("Library", "open_library"),
         "impasto.library.upkeep": ("rebuild", "remove"),

@@ -32,6 +32,7 @@ from impasto.library.store import (
     Source,
     as_text,
     is_library,
+    no_library,
     open_library,
     read_manifest,
 )
@@ -67,7 +68,7 @@ def _refuse_other_things(folder: Path, ours: tuple[str, ...]) -> None:
     """Raise `LibraryError` if there is anything in a folder but names that begin so, and the lock."""
     others = [one.name for one in folder.iterdir() if one.name != LOCK and not one.name.startswith(ours)]
     if any(name.startswith(OURS) for name in others):
-        raise LibraryError(f"{folder / MANIFEST}: is missing, and works are there; put it back, or move {folder} away")
+        raise no_library(folder)
     if others:
         raise LibraryError(
             f"{folder}: is a folder with other things in it; name a new one for the library, as art.library"
@@ -88,6 +89,8 @@ class Change:
     skipped: Mapping[str, Row | None] = field(default_factory=dict)
     """Of files by path, what is new; None for those that are skipped no more."""
     sources: Sequence[Source] = ()
+    forgotten: frozenset[str] = frozenset()
+    """Paths of sources."""
 
 
 def commit(library: Library, change: Change) -> Library:
@@ -161,7 +164,7 @@ def _changed(now: Library, before: Library, change: Change) -> Manifest:
             "skipped": _skipped_changed(now, change.skipped),
             "home": as_text(now.folder),
             "encoder": now.now_at(now.manifest.encoder),
-            "sources": _sources_changed(now, change.sources),
+            "sources": _sources_changed(now, change),
         }
     )
 
@@ -201,10 +204,15 @@ def _skipped_changed(now: Library, changes: Mapping[str, Row | None]) -> str | N
     return _write_table(now.folder, "skipped", pa.Table.from_pylist(left, SKIPPED)) if left else None
 
 
-def _sources_changed(now: Library, added: Sequence[Source]) -> tuple[Source, ...]:
-    moved = [Source(path=now.now_at(one.path), facts=now.now_at(one.facts)) for one in now.manifest.sources]
-    replaced = {one.path for one in added}
-    return (*(one for one in moved if one.path not in replaced), *added)
+def _sources_changed(now: Library, change: Change) -> tuple[Source, ...]:
+    """The sources in the order in which they have spoken: a table need not say everything, folders do."""
+    moved = now.sources
+    anew: dict[str, set[str]] = {}
+    for one in change.sources:
+        anew.setdefault(one.path, set()).add(one.facts)
+    replaced = {one for one in moved if {"folders", one.facts} & anew.get(one.path, set())}
+    replaced |= {one for one in moved if one.facts == "folders" and one.path in anew}
+    return (*(one for one in moved if one not in replaced and one.path not in change.forgotten), *change.sources)
 
 
 def _appended(library: Library, shards: list[Shard], added: pa.Table, sketches: Tensor) -> list[Shard]:

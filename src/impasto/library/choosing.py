@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 import torch
 
-from impasto.errors import LibraryError, UsageError
+from impasto.errors import UsageError
 from impasto.library.searching import Selection, sketch_like, tagged, tags_in
 from impasto.library.simplex import WHOLE, Indices, Points, Vector, nearest_of_many
 from impasto.library.store import Library
@@ -44,11 +44,11 @@ def choose(
 
     `preferred` says how many times as much as others the works with a tag count, those with 0 not at all; where their
     mean is wanted, some works are `drawn` to stand for all. Raises `UsageError` for a preferred tag that no work has,
-    `LibraryError` for a selection without works.
+    and for a selection without works.
     """
     library, places = selection.library, np.sort(selection.places)
     if not len(places):
-        raise LibraryError(f"{library.folder}: none of its works is chosen: ask for less")
+        raise UsageError(f"{library.folder}: none of its works is chosen: ask for less")
     prior = _prior(library, places, preferred)
     places, prior = places[prior > 0], prior[prior > 0]
     target = torch.cat([*sketch_like(library, content).values()])

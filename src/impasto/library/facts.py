@@ -8,10 +8,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from impasto.errors import LibraryError, UsageError, near_file, near_match
 
@@ -39,7 +39,13 @@ class Facts:
     licence: str = ""
 
 
-FactsOf = Callable[[Path], Facts]
+class FactsOf(Protocol):
+    """What says the facts of pictures; raises `LibraryError` where that cannot be read."""
+
+    def __call__(self, path: Path) -> Facts: ...
+
+    def knows(self, path: Path) -> bool:
+        """Whether it says anything of a picture."""
 
 
 def facts_from(place: str, folder: Path) -> FactsOf:
@@ -50,10 +56,9 @@ def facts_from(place: str, folder: Path) -> FactsOf:
     `UsageError` for another place, `LibraryError` for a table that cannot be read.
     """
     if place == "folders":
-        own = folder.resolve().name
-        return lambda path: Facts(_title(path), tags=tags_of([own, *path.relative_to(folder).parts[:-1]]))
+        return Folders(folder)
     if place == "sidecar":
-        return _beside
+        return Sidecars()
     table = Path(place)
     if table.suffix.lower() not in TABLES:
         near = near_match(place, PLACES)
@@ -87,16 +92,38 @@ def _title(path: Path) -> str:
     return as_words(path.stem.replace("_", " ").replace("-", " "))
 
 
-def _beside(path: Path) -> Facts:
-    """From `picture.json`, `picture.jpg.json`, `picture.txt` or `picture.jpg.txt`, the first that is there."""
-    for suffix in (".json", ".txt"):
-        for one in (path.with_suffix(suffix), path.with_name(path.name + suffix)):
-            if one.is_file():
-                text = _read(one)
-                if suffix == ".txt":
-                    return Facts(_title(path), tags=tags_of(text.replace("\n", ",")))
-                return _facts(_parsed(text, one), path, one)
-    return Facts(_title(path))
+class Folders:
+    """The folder that was added, and those between it and a picture, are its tags."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._name = folder, folder.resolve().name
+
+    def __call__(self, path: Path) -> Facts:
+        return Facts(_title(path), tags=tags_of([self._name, *path.relative_to(self._folder).parts[:-1]]))
+
+    def knows(self, path: Path) -> bool:
+        return True
+
+
+class Sidecars:
+    """`picture.json`, `picture.jpg.json`, `picture.txt` or `picture.jpg.txt`, the first that is there."""
+
+    def __call__(self, path: Path) -> Facts:
+        beside = _beside(path)
+        if beside is None:
+            return Facts(_title(path))
+        text = _read(beside)
+        if beside.suffix == ".txt":
+            return Facts(_title(path), tags=tags_of(text.replace("\n", ",")))
+        return _facts(_parsed(text, beside), path, beside)
+
+    def knows(self, path: Path) -> bool:
+        return _beside(path) is not None
+
+
+def _beside(path: Path) -> Path | None:
+    names = (one for end in (".json", ".txt") for one in (path.with_suffix(end), path.with_name(path.name + end)))
+    return next((one for one in names if one.is_file()), None)
 
 
 class Table:
@@ -119,14 +146,19 @@ class Table:
             )
 
     def __call__(self, path: Path) -> Facts:
-        row = self._row(path)
-        return Facts(_title(path)) if row is None else _facts(row, path, self.path)
+        name = self.name_of(path)
+        return Facts(_title(path)) if name is None else _facts(self._rows[name], path, self.path)
 
     def knows(self, path: Path) -> bool:
-        """Whether there is a row about a picture."""
-        return self._row(path) is not None
+        return self.name_of(path) is not None
 
-    def _row(self, path: Path) -> Mapping[str, Any] | None:
+    @property
+    def names(self) -> set[str]:
+        """What the table calls the pictures that it has rows about."""
+        return {*self._rows}
+
+    def name_of(self, path: Path) -> str | None:
+        """What the table calls a picture; None where it has no row about it."""
         whole = path.resolve()
         within = [
             one.relative_to(folder).as_posix()
@@ -135,7 +167,7 @@ class Table:
             if one.is_relative_to(folder)
         ]
         names = (as_words(name) for name in (whole.as_posix(), *within, path.name, path.stem))
-        return next((self._rows[name] for name in names if name in self._rows), None)
+        return next((name for name in names if name in self._rows), None)
 
 
 def _facts(row: Mapping[str, Any], path: Path, place: Path) -> Facts:

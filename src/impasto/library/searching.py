@@ -57,7 +57,7 @@ def search(
 
     Capitals do not matter, and of an author a part of the name will do. With `like`, those that are most like a
     picture come first, and of works that are alike those that were added first. Raises `UsageError`, with a near match,
-    for a tag or author that no work has, and for one that is empty, `LibraryError` where nothing is found.
+    for a tag or author that no work has, and for what is empty, or met by no work; `LibraryError` for no works at all.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: must be at least 1")
@@ -81,7 +81,7 @@ def search(
         masks.append(np.logical_or.reduce(parts))
     found = np.flatnonzero(np.logical_and.reduce(masks)) if masks else np.arange(len(library))
     if not len(found):
-        raise LibraryError(f"{library.folder}: no work is all that was asked for: ask for less")
+        raise UsageError(_nothing(library, wanted, author, text))
     if like is not None:
         found = found[_unlikeness(library, like, found).argsort(kind="stable")]
     return Selection(library, found[:limit])
@@ -93,6 +93,16 @@ def tags_in(name: str, words: str) -> tuple[str, ...]:
     if not found:
         raise _is_empty(name)
     return found
+
+
+def _nothing(library: Library, tags: Sequence[str], author: str | None, text: str | None) -> str:
+    """What no work is, in words."""
+    if author is None and text is None:
+        *others, last = tags
+        return f"no work has all of the tags {', '.join(others)} and {last}; leave one out"
+    if author is None and not tags:
+        return f"text {text}: no work has it; it is looked for in titles, authors, tags and paths"
+    return f"{library.folder}: no work is all that was asked for: ask for less"
 
 
 def _is_empty(name: str) -> UsageError:
@@ -114,12 +124,12 @@ def tagged(tags: pa.ChunkedArray, tag: str) -> np.ndarray:
     found = _any_tag(tags, lambda words: compute.equal(words, tag))
     if not found.any():
         known = compute.unique(compute.list_flatten(tags)).to_pylist()
-        raise UsageError(f"tag {tag}: no work has it{near_match(tag, known)}{_some_of(tags)}")
+        raise UsageError(f"tag {tag}: no work has it{near_match(tag, known)}{_some_of(compute.list_flatten(tags))}")
     return found
 
 
-def _some_of(tags: pa.ChunkedArray) -> str:
-    counts = compute.value_counts(compute.list_flatten(tags)).to_pylist()
+def _some_of(words: pa.ChunkedArray) -> str:
+    counts = [one for one in compute.value_counts(words).to_pylist() if one["values"]]
     most = sorted(counts, key=lambda one: -one["counts"])[:8]
     return f"; the most common are {', '.join(one['values'] for one in most)}" if most else "; none has any"
 
@@ -128,7 +138,8 @@ def _by(authors: pa.ChunkedArray, author: str) -> np.ndarray:
     found = _holds(authors, author)
     if not found.any():
         known = [one for one in compute.unique(authors).to_pylist() if one]
-        raise UsageError(f"author {author}: no work is by them{near_match(author, known)}")
+        near = near_match(author, [*known, *(word for one in known for word in one.split())])
+        raise UsageError(f"author {author}: no work is by them{near}{_some_of(authors)}")
     return found
 
 

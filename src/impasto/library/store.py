@@ -3,7 +3,7 @@
     library.json                what the library is made with, and which files belong to it
     works-….parquet             a row a work: `SCHEMA`
     sketches-….safetensors      their sketches in the same order, (works, numbers) in half precision
-    skipped-….parquet           files that are no works of their own: duplicates and what cannot be read
+    skipped-….parquet           files that are no works: duplicates, what cannot be read, and what was taken out
 
 Files are never changed: a change writes new ones, and then a new manifest, which alone says what counts. So a reader
 sees the library as it was when it was opened, or is told that it has changed, and a process that dies leaves nothing
@@ -40,6 +40,8 @@ LOCK = ".lock"
 TEMPORARY = ".impasto-"
 """What names of files begin with that are not yet whole."""
 OURS = ("works-", "sketches-", "skipped-", TEMPORARY)
+REMOVED = "taken out"
+"""The reason why a file is skipped whose work was taken out for good."""
 
 SCHEMA = pa.schema(
     [
@@ -63,7 +65,7 @@ SKIPPED = pa.schema(
         ("bytes", pa.int64()),
         ("modified", pa.int64()),
         ("reason", pa.string()),
-        ("id", pa.string()),  # of a duplicate: the work's
+        ("id", pa.string()),  # of a duplicate, or of what was taken out: the work's
         ("max_pixels", pa.int64()),  # the limit within which it was looked at
     ]
 )
@@ -155,10 +157,16 @@ class Library:
         return [self.sketches_of(shard) for shard in self.manifest.shards]
 
     def skipped(self) -> pa.Table:
-        """Files that were looked at and are no works of their own."""
+        """Files that were looked at and are no works."""
         if self.manifest.skipped is None:
             return SKIPPED.empty_table()
         return self._read(self.manifest.skipped, lambda path: _read_table(path, SKIPPED))
+
+    @property
+    def sources(self) -> list[Source]:
+        """What was added, where it lies now; of the same path, the last one has the last word."""
+        here = self.now_at
+        return [Source(path=here(one.path), facts=here(one.facts)) for one in self.manifest.sources]
 
     @cached_property
     def has_moved(self) -> bool:
@@ -244,7 +252,7 @@ def as_text(path: Path) -> str:
     except (OSError, RuntimeError):  # links that lead to each other
         whole = str(path.absolute())
     if not is_text(whole):
-        raise LibraryError(f"{whole}: the name is not UTF-8, and a library holds no others: rename it")
+        raise LibraryError(f"{path}: the name is not UTF-8, and a library holds no others: rename it")
     return whole
 
 
@@ -272,16 +280,33 @@ def read_manifest(folder: Path) -> Manifest:
             raise LibraryError(f"{folder}: was written by a later impasto: bring this one up to date")
         return Manifest.model_validate(found)
     except (FileNotFoundError, NotADirectoryError):
-        near = _near_library(folder)
-        raise LibraryError(
-            f"{folder}: is no style library{near}; impasto library add {folder} PICTURES makes one"
-        ) from None
+        raise no_library(folder) from None
     except OSError as error:
         raise LibraryError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
     except (ValueError, ValidationError):
         raise LibraryError(
             f"{path}: is damaged; move {folder} away and add its pictures again: impasto library add"
         ) from None
+
+
+def no_library(folder: Path) -> LibraryError:
+    """What there is to say about a place without a manifest."""
+    if folder.is_file():
+        return LibraryError(f"{folder}: is a file, and a style library is a folder")
+    try:
+        names = [one.name for one in folder.iterdir() if not one.name.startswith(TEMPORARY) and one.name != LOCK]
+    except OSError:
+        names = []
+    if any(name.startswith(OURS) for name in names):
+        return LibraryError(f"{folder / MANIFEST}: is missing, and works are there; put it back, or move {folder} away")
+    if names:
+        library = f"{folder if folder.name else folder.resolve().name}.library"
+        return LibraryError(
+            f"{folder}: is a folder of other things and no style library; impasto library add {library} {folder} makes "
+            "one of its pictures"
+        )
+    near = _near_library(folder)
+    return LibraryError(f"{folder}: is no style library{near}; impasto library add {folder} PICTURES makes one")
 
 
 def _near_library(folder: Path) -> str:

@@ -6,6 +6,7 @@ from impasto.losses.gram import GramLoss
 from impasto.losses.matting import MattingLoss
 from impasto.losses.mixed import MixedLoss, RegionsLoss
 from impasto.losses.moments import Moments, Shares, mixture, moments, moments_of_parts
+from impasto.losses.patches import PatchLoss
 from impasto.losses.pixels import PixelLoss
 from impasto.losses.smoothness import Smoothness
 from impasto.losses.style import StyleLoss
@@ -19,6 +20,7 @@ __all__ = [
     "MattingLoss",
     "MixedLoss",
     "Moments",
+    "PatchLoss",
     "PixelLoss",
     "RegionsLoss",
     "Shares",

@@ -94,6 +94,13 @@ METHODS = {
             ("content", "style"),
             several=True,
         ),
+        Method(
+            "semantic",
+            "Repaint a photograph so that skin is painted like skin and sky like sky.",
+            ("content", "style"),
+            several=True,
+        ),
+        Method("doodle", "Make a painting of a doodle in a few colours.", ("layout", "style"), several=True),
         Method("texture", "Make more of a texture, of any size, seamless if wanted.", ("texture",), several=True),
     )
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from impasto.machine import Machine
 from impasto.methods import numbered
 from impasto.methods.regions import Region, refuse_contradictions
 from impasto.methods.settings import setting
+from impasto.methods.style import statistics
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -42,6 +43,7 @@ CELL = 64
 class BlendSettings(TransferSettings):
     """Settings of `blend`. `style_weights` say which works are to be preferred."""
 
+    style_loss: Literal["gram", "wasserstein"] = statistics()
     character: Annotated[float, Field(ge=0, le=1)] = setting(
         0.0, "style", "From the style nearest to the photograph (0) to the mean of all works (1).", common=True
     )

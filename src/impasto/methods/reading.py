@@ -46,6 +46,14 @@ class Reader:
                 f"show it smaller ({option}) or {self.budget.remedy}"
             ) from None
 
+    def require_one_piece(self, layers: Iterable[str], height: int, width: int, reason: str) -> None:
+        """Raise `OutOfMemoryError` if a result of this size would have to be painted in tiles."""
+        if self.core_side(layers, height, width) is not None:
+            raise OutOfMemoryError(
+                f"{width}×{height} does not fit into memory in one piece, and {reason}: use a smaller --size or "
+                f"{self.budget.remedy}"
+            )
+
     def _core_of_read(self, layers: Iterable[str], height: int, width: int) -> int | None:
         """Side of the cores of the tiles in which a picture is read, which holds less than one that is painted."""
         left = max(0, round(self.budget.amount - self.reserved))

@@ -191,7 +191,7 @@ def _of_masks(
         raise UsageError(f"masks: {counted(len(masks), 'mask')} for {counted(len(styles), 'style')}: give one for each")
     regions: list[Region] = []
     for number, (path, picture) in enumerate(zip(paths, masks, strict=True)):
-        _check_aspect(picture, content)
+        check_aspect(picture, content)
         stem = picture.path.stem if picture.path else picture.name
         inverted = path.startswith(INVERTED)
         name = _free(f"not {stem}" if inverted else stem, [region.name for region in regions])
@@ -210,9 +210,9 @@ def _of_segmentation(
         raise UsageError(
             f"style_segmentations: {counted(len(maps), 'map')} for {counted(len(styles), 'style')}: give one for each"
         )
-    _check_aspect(segmentation, content, "segmentation")
+    check_aspect(segmentation, content, "segmentation")
     for one, style in zip(maps, styles, strict=False):
-        _check_aspect(one, style, "segmentation")
+        check_aspect(one, style, "segmentation")
     own = segments(segmentation)
     names = [segment.name for segment in own]
     chosen = _by_region("region_styles", settings.region_styles, names)
@@ -275,7 +275,7 @@ def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str])
     return values or {}
 
 
-def _check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:
+def check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:
     """A mask may have another size, not another shape."""
     if (mask.height, mask.width) == (picture.height, picture.width):
         return

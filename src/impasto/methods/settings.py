@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from impasto.errors import UsageError, near_match
 from impasto.methods import numbered
 
-Group = Literal["picture", "style", "content", "regions", "colour", "optimisation", "machine"]
+Group = Literal["picture", "style", "content", "maps", "regions", "colour", "optimisation", "machine"]
 
 
 def setting(default: Any, group: Group, description: str, *, common: bool = False, **constraints: Any) -> Any:
@@ -33,6 +33,13 @@ class Settings(BaseModel):
     picture_fields: ClassVar[Mapping[str, str]] = {}
     """Fields that name further pictures, and their role; of several, the second one's is the role with a 2 …."""
 
+    map_roles: ClassVar[frozenset[str]] = frozenset()
+    """Roles of pictures that are maps: they may have any number of channels."""
+
+    def is_map(self, role: str) -> bool:
+        """Whether the picture of a role, or of several like it, is a map."""
+        return role.rstrip("0123456789") in self.map_roles
+
     @property
     def pictures(self) -> dict[str, str]:
         """Paths of further pictures that these settings name, by role."""
@@ -40,9 +47,13 @@ class Settings(BaseModel):
         for field, role in self.picture_fields.items():
             value = getattr(self, field)
             paths = (value,) if isinstance(value, str) else value or ()
-            named = [self._path_of(field, word) for word in paths]
-            found |= dict(zip(numbered(role, len(paths)), named, strict=True))
+            named = [path for word in paths for path in self._paths_in(field, word)]
+            found |= dict(zip(numbered(role, len(named)), named, strict=True))
         return {role: path for role, path in found.items() if path}
+
+    def _paths_in(self, field: str, word: str) -> list[str]:
+        """The paths in a word of a field that names pictures."""
+        return [self._path_of(field, word)]
 
     def _path_of(self, field: str, word: str) -> str:
         """The path in a word of a field that names a picture; empty where it means something else."""
@@ -157,7 +168,7 @@ def _parse_pairs(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): one if isinstance(one, float) else str(one) for name, one in value.items()}
     pairs: dict[str, str] = {}
-    for word in _words(value):
+    for word in words_of(value):
         name, _, one = (part.strip() for part in word.rpartition(":"))
         if not name or not one:
             raise ValueError(f"needs pairs like sky:2, not {_cut(repr(word))}")
@@ -167,7 +178,7 @@ def _parse_pairs(value: Any) -> Any:
     return pairs
 
 
-def _words(value: Any) -> list[str]:
+def words_of(value: Any) -> list[str]:
     """The words of `"a,b"`, or of a sequence of texts as they are."""
     return [word.strip() for word in value.split(",")] if isinstance(value, str) else [str(one) for one in value]
 
@@ -180,7 +191,7 @@ def _check_words(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _parse_numbers(value: Any) -> Any:
     """Numbers from `"0.3,0.7"`, or a sequence of them as it is."""
-    return _words(value) if isinstance(value, str) else value
+    return words_of(value) if isinstance(value, str) else value
 
 
 def _check_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -204,7 +215,7 @@ Strengths = Annotated[dict[str, Strength], BeforeValidator(_parse_pairs)]
 Named = Annotated[dict[str, str], BeforeValidator(_parse_pairs)]
 """Words by name."""
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_check_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words_of), AfterValidator(_check_words)]
 """Several words."""
 
 Paths = Words

@@ -22,7 +22,7 @@ from impasto.machine import Machine, budget
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.reading import Reader
 from impasto.methods.settings import setting
-from impasto.methods.style import STYLE, StyleSettings, style_loss
+from impasto.methods.style import STYLE, StyleSettings, statistics, style_loss
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
@@ -43,6 +43,7 @@ PADDINGS = {"x": "circular-x", "y": "circular-y", "both": "circular"}
 class TextureSettings(StyleSettings, OptimisationSettings):
     """Settings of `texture`."""
 
+    style_loss: Literal["gram", "wasserstein"] = statistics()
     width: Annotated[int, Field(ge=16, le=65_536)] = setting(512, "picture", "Of the result, in pixels.", common=True)
     height: Annotated[int, Field(ge=16, le=65_536)] = setting(512, "picture", "Of the result, in pixels.", common=True)
     tile: Literal["none", "x", "y", "both"] = setting(

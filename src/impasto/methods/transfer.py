@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -23,12 +23,13 @@ from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
 from impasto.losses import (
     ContentLoss,
+    Loss,
     MattingLoss,
     Moments,
+    PatchLoss,
     PixelLoss,
     RegionsLoss,
     Smoothness,
-    SumLoss,
     Weights,
 )
 from impasto.losses.gathering import BYTES_OF_A_PLACE
@@ -36,13 +37,16 @@ from impasto.machine import BYTES_OF_A_PICTURE, Machine, budget
 from impasto.methods import color
 from impasto.methods.color import ColorSettings
 from impasto.methods.optimisation import OptimisationSettings
+from impasto.methods.patches import PatchSettings, PatchStyle, bytes_of_patches, origins_of, with_matching
 from impasto.methods.reading import Reader
 from impasto.methods.regions import Region, RegionSettings, at_scale, understood
-from impasto.methods.settings import Layers, Strength, setting
+from impasto.methods.settings import Layers, Settings, Strength, setting
 from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
+from impasto.origins import Origins
 from impasto.pictures.grain import with_grain_of
 from impasto.pictures.local_affine import locally_affine
+from impasto.pictures.maps import Maps
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize, resize_mask
 from impasto.synthesis import Objective, Scale, Synthesis, Term, coarse_to_fine
@@ -61,10 +65,33 @@ NOISE = {"noise": 0.1, "gray": 0.01}
 an even grey would have equal gradients and become a lattice."""
 
 
-class TransferSettings(RegionSettings, StyleSettings, ColorSettings, OptimisationSettings):
+class StartSettings(Settings):
+    """Where a synthesis begins."""
+
+    picture_fields: ClassVar[Mapping[str, str]] = {"start": "start"}
+
+    start: str = setting(
+        "content", "picture", "Where to begin: `content`, `noise`, `style`, `gray` or the path of a picture."
+    )
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Self:
+        if self.start not in STARTS and self.start != "start" and not Path(self.start).suffix:
+            known = ", ".join(STARTS)
+            near = near_match(self.start, STARTS)
+            raise ValueError(f"start: {self.start!r} is neither one of {known} nor a picture's file{near}")
+        return self
+
+    def _path_of(self, field: str, word: str) -> str:
+        return "" if field == "start" and word in STARTS else super()._path_of(field, word)
+
+
+class TransferSettings(
+    RegionSettings, StyleSettings, PatchSettings, StartSettings, ColorSettings, OptimisationSettings
+):
     """Settings of `transfer`."""
 
-    picture_fields: ClassVar[Mapping[str, str]] = {**RegionSettings.picture_fields, "start": "start"}
+    picture_fields: ClassVar[Mapping[str, str]] = {**RegionSettings.picture_fields, **StartSettings.picture_fields}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "sketch": {"steps": 8},
         "balanced": {},
@@ -74,9 +101,6 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
 
     size: Annotated[int, Field(ge=16, le=LARGEST)] | Literal["full"] = setting(
         512, "picture", "Longest side of the result, in pixels (16 …), or `full`: the content's own size.", common=True
-    )
-    start: str = setting(
-        "content", "picture", "Where to begin: `content`, `noise`, `style`, `gray` or the path of a picture."
     )
     preset: Literal["sketch", "balanced", "painterly", "bold"] = setting(
         "balanced",
@@ -118,21 +142,10 @@ class TransferSettings(RegionSettings, StyleSettings, ColorSettings, Optimisatio
         return self
 
     @model_validator(mode="after")
-    def _starts_somewhere(self) -> Self:
-        if self.start not in STARTS and self.start != "start" and not Path(self.start).suffix:
-            known = ", ".join(STARTS)
-            near = near_match(self.start, STARTS)
-            raise ValueError(f"start: {self.start!r} is neither one of {known} nor a picture's file{near}")
-        return self
-
-    @model_validator(mode="after")
     def _wants_something(self) -> Self:
         if not (self.style_strength or self.content_strength or self.smoothness):
             raise ValueError("style_strength, content_strength and smoothness are all 0: one of them must act")
         return self
-
-    def _path_of(self, field: str, word: str) -> str:
-        return "" if field == "start" and word in STARTS else super()._path_of(field, word)
 
     @property
     def layers(self) -> set[str]:
@@ -148,6 +161,8 @@ def transfer(
     pictures: Mapping[str, Picture] | None = None,
     known: dict[Any, Any] | None = None,
     regions: Sequence[Region] | None = None,
+    maps: Maps | None = None,
+    map_strength: float = 1.0,
 ) -> Work:
     """Repaint `content` in the manner of `styles`: x* = argmin content + style + smoothness.
 
@@ -171,18 +186,23 @@ def transfer(
     )
     if settings.color_only:
         schedule = (Scale(height, width, steps=0),)
-    held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions)
+    held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions, len(styles))
     memory = budget(machine, held)
     reader = Reader(encoder, machine, memory, reserved=memory.beside_reading * height * width)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known
     start = color.start_of(pictures["start"], settings) if "start" in pictures else None
-    scene = _Scene(seen, seen_styles, regions, start, settings, reader, known)
+    scene = _Scene(seen, seen_styles, regions, start, settings, reader, known, maps, map_strength)
     schedule = reader.with_effort(schedule, settings.layers)
+    if settings.style_loss == "patches":
+        reader.require_one_piece(settings.layers, height, width, "patches are compared all with all")
+        schedule = with_matching(schedule, settings, settings.style_scale, len(styles))
     if schedule[-1].steps:
         scene.require_room(schedule[-1])
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
-    return Work(synthesis, encoder, settings.layers, content, memory, partial(_finished, content, settings))
+    finishing = partial(_finished, content, settings)
+    origins = scene.origins if settings.style_loss == "patches" and not settings.color_only else None
+    return Work(synthesis, encoder, settings.layers, content, memory, finishing, origins=origins)
 
 
 def _regions(
@@ -196,10 +216,12 @@ def _regions(
     return tuple(replace(region, shares=_part(shares, region.styles)) for region in found)
 
 
-def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequence[Region]) -> float:
-    """Per pixel of the result: the content's features, and where regions are, at the size of each layer."""
+def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequence[Region], styles: int) -> float:
+    """Per pixel of the result: the content's features, and where regions are or patches, at the size of each layer."""
     features = sum(4 * encoder.channels(one) / encoder.geometry[one].stride ** 2 for one in settings.content_layers)
     held = features + 40 * (settings.photoreal == "full")
+    if settings.style_loss == "patches":
+        held += bytes_of_patches(settings, encoder, settings.style_layer_weights, settings.style_scale, styles)
     if regions[0].is_everything:
         return held
     positions = sum(1 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
@@ -243,6 +265,14 @@ class _Scene:
     settings: TransferSettings
     reader: Reader
     known: dict[Any, Any]
+    maps: Maps | None = None
+    map_strength: float = 1.0
+    made: list[PatchLoss] = field(default_factory=list)
+    """The patch loss of the scale at work."""
+
+    def origins(self) -> Origins | None:
+        """Where patches come from; None before the first step."""
+        return origins_of(self.made[0], self.styles) if self.made and self.made[0].fields else None
 
     def objective(self, scale: Scale) -> Objective:
         """Content, style and smoothness, with their targets at this scale."""
@@ -290,9 +320,11 @@ class _Scene:
             strengths = self.reader.weights(sum(masks[1:], start=masks[0]), layers)
         return ContentLoss(self.reader.features(pixels, layers), layers, where, strengths)
 
-    def _style_loss(self, scale: Scale, visible: Tensor | None, regions: Sequence[Region]) -> SumLoss:
+    def _style_loss(self, scale: Scale, visible: Tensor | None, regions: Sequence[Region]) -> Loss:
         """One loss of the whole picture, or one of each region by its area, so that all are painted alike."""
         layers = self.settings.style_layer_weights
+        if self.settings.style_loss == "patches":
+            return self._patch_loss(scale, visible, regions)
         if regions[0].is_everything:
             where = None if visible is None else self.reader.weights(visible, layers)
             return style_loss(self._targets(scale, regions)[0], regions[0].shares, self.settings, where)
@@ -303,6 +335,16 @@ class _Scene:
             places.append(self.reader.weights(mask, layers, self.settings.guidance, power=2))  # (T∘F)(T∘F)ᵀ
             losses.append(style_loss(targets, region.shares, self.settings))
         return RegionsLoss(losses, places, [region.strength * float(region.mask.mean()) for region in painted])
+
+    def _patch_loss(self, scale: Scale, visible: Tensor | None, regions: Sequence[Region]) -> PatchLoss:
+        settings = self.settings
+        patches = PatchStyle(self.reader, settings.style_layer_weights, settings, self.maps, self.map_strength)
+        looks = [
+            patches.look(number, style, settings.style_at(style, *self._style_size(style, scale)), regions)
+            for number, style in enumerate(self.styles)
+        ]
+        self.made[:] = [patches.loss(looks, scale.height, scale.width, regions, visible)]
+        return self.made[0]
 
     def _targets(self, scale: Scale, painted: Sequence[Region]) -> list[list[dict[str, Moments]]]:
         """The moments of the styles of each region."""

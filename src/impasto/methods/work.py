@@ -10,6 +10,7 @@ from torch import Tensor
 
 from impasto.encoders.vgg import VGG
 from impasto.machine import Budget
+from impasto.origins import Origins
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
 from impasto.synthesis import Synthesis
@@ -32,6 +33,9 @@ class Work:
     """What the method found out about its inputs, a sentence each."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same for records: plain JSON values."""
+
+    origins: Callable[[], Origins | None] | None = None
+    """Where the patches of the picture so far come from; None where no patches are compared."""
 
     def finish(self, pixels: Tensor) -> Picture:
         """The result from the synthesised pixels."""

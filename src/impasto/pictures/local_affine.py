@@ -35,7 +35,7 @@ def locally_affine(result: Tensor, content: Tensor, radius: int, eps: float, til
     for rows, columns in product(*(_spans(side, tile, 2 * radius) for side in result.shape[-2:])):
         guide, target = (of[0, :, rows.seen, columns.seen].double() for of in (content, result))
         expected = torch.einsum("ck,khw->chw", slopes, guide) + offset
-        found = expected + _guided(target - expected, guide, radius, eps)
+        found = expected + guided(target - expected, guide, radius, eps)
         filtered[0, :, rows.core, columns.core] = found[:, rows.inside, columns.inside].clamp(0, 1).to(filtered)
     return filtered
 
@@ -55,7 +55,7 @@ def _overall_map(result: Tensor, content: Tensor, eps: float) -> tuple[Tensor, T
     return slopes, (mean[3:] - slopes @ mean[:3])[:, None, None]
 
 
-def _guided(target: Tensor, guide: Tensor, radius: int, eps: float) -> Tensor:
+def guided(target: Tensor, guide: Tensor, radius: int, eps: float) -> Tensor:
     """The guided filter (eq. 19 to 21) of `target` by `guide`, both `(3, H, W)`, float64."""
     guide = guide - guide.mean((1, 2), keepdim=True)
     mean = _box_mean(guide, radius)

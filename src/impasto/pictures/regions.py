@@ -68,6 +68,10 @@ class Segment:
         """Of the area."""
         return float(self.mask.float().mean())
 
+    def distance(self, other: Segment) -> int:
+        """The largest difference of the colours' channels, 0..255."""
+        return _distance(self.colour, other.colour)
+
     def counterpart(self, others: Sequence[Segment], own: Sequence[Segment]) -> Segment | None:
         """Which of the segments of another picture has the same colour, nearer to it than to others of its `own`."""
         nearest = min(others, key=lambda one: _distance(self.colour, one.colour))

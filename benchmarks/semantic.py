@@ -1,0 +1,139 @@
+"""Semantic transfer and doodles with maps that were drawn, with automatic ones and with none: sheets and numbers.
+
+    python benchmarks/semantic.py --data SEMANTIC --sheets FOLDER --out benchmarks/results/semantic
+    python benchmarks/semantic.py --data SEMANTIC --sizes --out benchmarks/results/semantic-sizes
+
+SEMANTIC holds the pictures of the well-known implementations with their maps. `pure` is the share of patches that come
+from a part that has the same colour in the maps that were drawn, whatever maps were used; `usage` how evenly the
+style's patches are used, an entropy from 0 to 1. Both are of the finest layer. With --sizes: seconds and peak memory
+against size, a fresh process each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import impasto
+from impasto.origins import Origins
+from impasto.pictures.files import read_picture
+from impasto.pictures.maps import understood
+from impasto.results import Result
+from impasto.sheets import contact_sheet
+from measures import table
+
+ND = "neural-doodle"
+PAIRS = (
+    (f"{ND}/Seth.jpg", f"{ND}/Gogh.jpg", f"{ND}/Seth_sem.png", f"{ND}/Gogh_sem.png"),
+    (f"{ND}/Gogh.jpg", f"{ND}/Seth.jpg", f"{ND}/Gogh_sem.png", f"{ND}/Seth_sem.png"),
+    (f"{ND}/Freddie.jpg", f"{ND}/Gogh.jpg", f"{ND}/Freddie_sem.png", f"{ND}/Gogh_sem.png"),
+    (f"{ND}/Freddie.jpg", f"{ND}/Mia.jpg", f"{ND}/Freddie_sem.png", f"{ND}/Mia_sem.png"),
+    (f"{ND}/Mia.jpg", f"{ND}/Gogh.jpg", f"{ND}/Mia_sem.png", f"{ND}/Gogh_sem.png"),
+    ("wct2/in00-content.jpg", "wct2/in00-style.jpg", "wct2/in00-content_seg.png", "wct2/in00-style_seg.png"),
+    (
+        "strotss-guidance/content_im.jpg",
+        "strotss-guidance/style_im.jpg",
+        "strotss-guidance/content_guidance.jpg",
+        "strotss-guidance/style_guidance.jpg",
+    ),
+)
+DOODLES = (
+    (f"{ND}/Coastline_sem.png", f"{ND}/Monet.jpg", f"{ND}/Monet_sem.png"),
+    (f"{ND}/Landscape_sem.png", f"{ND}/Renoir.jpg", f"{ND}/Renoir_sem.png"),
+    ("keras-doodle/target_mask2.png", "keras-doodle/style2.png", "keras-doodle/style_mask2.png"),
+)
+SIZES = (256, 512, 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--out", type=Path, required=True, help="path without suffix")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rows: list[dict[str, Any]] = []
+    for one in by_size(options.data) if options.sizes else by_way(options.data, options.size, options.sheets):
+        rows.append(one)
+        print(one, flush=True)
+        options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+        options.out.with_suffix(".md").write_text(table(rows))
+
+
+def by_way(data: Path, size: int, sheets: Path) -> Any:
+    """A row and a strip of pictures for each pair and way."""
+    sheets.mkdir(parents=True, exist_ok=True)
+    for content, style, own, theirs in PAIRS:
+        photo, painting, *maps = (data / name for name in (content, style, own, theirs))
+        tiles = [(path.name, Image.open(path)) for path in (photo, painting, *maps)]
+        for way, words in (("maps", tuple(map(str, maps))), ("auto", ("auto",)), ("none", ("none",))):
+            result = impasto.semantic(photo, painting, maps=words, size=size)
+            tiles.append((way, result.picture))
+            yield {"pair": f"{photo.stem} x {painting.stem}", "way": way, **measured(result, *maps)}
+        tiles.append(("transfer", impasto.transfer(photo, painting, size=size).picture))
+        contact_sheet(tiles, columns=4, width=size).save(sheets / f"{photo.stem}-{painting.stem}.png")
+    for content, style, theirs in DOODLES:
+        layout, painting, own = (data / name for name in (content, style, theirs))
+        result = impasto.doodle(layout, painting, own, size=size)
+        tiles = [(path.name, Image.open(path)) for path in (painting, own, layout)] + [("doodle", result.picture)]
+        contact_sheet(tiles, columns=4, width=size).save(sheets / f"{layout.stem}-{painting.stem}.png")
+        yield {"pair": f"{layout.stem} x {painting.stem}", "way": "doodle", **measured(result, layout, own)}
+
+
+def measured(result: Result, own: Path, theirs: Path) -> dict[str, Any]:
+    if result.origins is None:
+        raise ValueError("no patches were compared")
+    return {
+        "pure": round(purity(result.origins, own, theirs), 3),
+        "usage": round(result.origins.facts[result.origins.layer]["usage"], 3),
+    }
+
+
+def purity(origins: Origins, own: Path, theirs: Path) -> float:
+    """The share of patches whose centres have the same label in both maps, of those that have one."""
+    maps = understood(read_picture(own), [read_picture(theirs)])
+    if maps.labels is None:
+        raise ValueError(f"{own}: has no labels")
+    height, width = origins.places.shape[:2]
+    rows, columns = ((torch.arange(side) + 1.5) / (side + 2) for side in (height, width))
+    here = at(maps.labels, rows[:, None].expand(height, width), columns.expand(height, width))
+    there = at(maps.style_labels[0], origins.places[..., 1], origins.places[..., 2])
+    return float((here == there)[here >= 0].float().mean())
+
+
+def at(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Labels `(1, 1, H, W)` at places in 0..1."""
+    height, width = labels.shape[-2:]
+    return labels[0, 0, (rows * height).long().clamp(0, height - 1), (columns * width).long().clamp(0, width - 1)]
+
+
+def by_size(data: Path) -> Any:
+    """Seconds and peak memory of one pair, with and without maps, at several sizes."""
+    for size in SIZES:
+        for way in ("maps", "none"):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                yield {"size": size, "way": way, **pool.apply(timed, (data, way, size))}
+
+
+def timed(data: Path, way: str, size: int) -> dict[str, Any]:
+    photo, painting, *maps = (str(data / name) for name in PAIRS[0])
+    record = impasto.semantic(photo, painting, maps=maps if way == "maps" else "none", size=size).record
+    return {
+        "pixels": f"{record.width}x{record.height}",
+        "seconds": round(record.seconds, 1),
+        "GB": round(record.peak_memory / 1e9, 2),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Maps of what is where, as settings and as they are understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from impasto.errors import UsageError, counted
+from impasto.methods import numbered
+from impasto.methods.regions import check_aspect
+from impasto.methods.settings import Named, Settings, setting
+from impasto.pictures.maps import MapKind, Maps, understood
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize_mask
+
+BESIDE = "+"
+"""Between the paths of several files that are one map together."""
+
+
+class MapSettings(Settings):
+    """Settings of methods that know what is where."""
+
+    map_roles: ClassVar[frozenset[str]] = frozenset({"map", "style_map", "layout"})
+
+    map_strength: Annotated[float, Field(ge=0, le=100)] = setting(
+        1.0,
+        "maps",
+        "How much maps count beside what is seen (0 … 100; 1: as much; from there on even parts are walls).",
+        common=True,
+    )
+    map_kind: MapKind = setting(
+        "auto", "maps", "What a map's values mean: `colours`, the more alike the nearer, or `labels`, equal or not."
+    )
+    match: Named | None = setting(
+        None, "maps", "Parts of the content's map that have another name in the styles': sky:blue,#40ff00:red."
+    )
+
+    def _paths_in(self, field: str, word: str) -> list[str]:
+        paths = super()._paths_in(field, word)
+        return [part for path in paths for part in files_of(path)]
+
+
+def files_of(word: str) -> list[str]:
+    """The paths in a word: `sky.png+skin.png` are two, unless there is a file of that name."""
+    return [word] if Path(word).exists() else word.split(BESIDE)
+
+
+def maps_of(
+    role: str, words: Sequence[str], pictures: Mapping[str, Picture], shapes: Sequence[Picture]
+) -> list[Picture]:
+    """The maps that words name, one for each of some pictures, whose shapes they need to have.
+
+    Raises `UsageError` for a wrong number of maps, and for one of another shape.
+    """
+    if len(words) != len(shapes):
+        raise UsageError(
+            f"{role}: {counted(len(words), 'map')} for {counted(len(shapes), 'picture')}: give one for each, with "
+            f"{BESIDE} between several files of one"
+        )
+    counts = [len(files_of(word)) for word in words]
+    files: Iterator[Picture] = (pictures[one] for one in numbered(role, sum(counts)))
+    found = [_joined([*islice(files, count)]) for count in counts]
+    for one, shape in zip(found, shapes, strict=True):
+        check_aspect(one, shape, "map")
+    return found
+
+
+def understood_maps(content: Picture, styles: Sequence[Picture], settings: MapSettings) -> Maps:
+    """What maps say; raises `UsageError` as `understood` does."""
+    return understood(content, styles, settings.map_kind, settings.match)
+
+
+def _joined(files: Sequence[Picture]) -> Picture:
+    """Several maps as one, of all their channels; grey ones have one each."""
+    if len(files) == 1:
+        return files[0]
+    first = files[0]
+    channels = [resize_mask(_channels(one), first.height, first.width) for one in files]
+    return replace(first, pixels=torch.cat(channels, 1), alpha=None, name=BESIDE.join(one.name for one in files))
+
+
+def _channels(picture: Picture) -> Any:
+    pixels = picture.pixels
+    return pixels[:, :1] if pixels.shape[1] == 3 and bool((pixels == pixels[:, :1]).all()) else pixels
