@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from impasto.library.adding import Report, add
 from impasto.library.store import Library, open_library
 
 LIBRARY = "art.library"
+EVERY = ["carp.png", "crane.png", "hare.png", "hill.png", "river.png"]
+HARE = Path("works/ink/hare.png")
 
 
 def fill(*sources: str | Path, library: str | Path = LIBRARY, **options: Any) -> Report:
@@ -61,3 +64,16 @@ def reading(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None] = lam
 
     monkeypatch.setattr(module, "read_picture", read)
     return seen
+
+
+def whole(path: str | Path) -> str:
+    return str(Path(path).resolve())
+
+
+def touch(path: Path) -> None:
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(HARE.read_bytes()[:200])

@@ -35,3 +35,8 @@ def paint(path: Path, width: int, height: int, seed: int = 0) -> Path:
     coarse = np.random.default_rng(seed).integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), np.uint8)
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
     return path
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.array(picture)

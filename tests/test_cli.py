@@ -1,4 +1,4 @@
-"""The command line: exit codes, what is shown where, names of results, help, rerun."""
+"""The command line: exit codes, what is said where, names of results, help."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +16,15 @@ import pytest
 from PIL import Image
 
 import impasto as package
-from impasto import api, console, session
+from impasto import api, session
 from impasto.cli import build_app
-from impasto.console import BarConsole, JsonConsole, LineConsole, QuietConsole, choose_console, shell_word
+from impasto.console import QuietConsole, choose_console
 from impasto.encoders.tiling import Tile, tiles
 from impasto.methods.transfer import TransferSettings
 from impasto.records import read_record
-from impasto.synthesis import Step
-from studio import FAST, Command, paint
+from studio import FAST, Command, paint, pixels
 
 ESCAPE = "\x1b["
-
-
-class Terminal(io.StringIO):
-    """A stderr that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
-    """Puts a terminal in the place of stderr; to be called in the test, for pytest captures again before it."""
-
-    def install() -> Terminal:
-        for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("TERM", "xterm-256color")
-        monkeypatch.setenv("COLUMNS", "160")
-        stderr = Terminal()
-        monkeypatch.setattr(sys, "stderr", stderr)
-        return stderr
-
-    return install
-
-
-def pixels(path: str | Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.array(picture)
-
-
-def step(scale: int, done: int, steps: int, size: int = 128, scales: int = 2) -> Step:
-    return Step(scale, scales, size, size, done, steps, 1.0, {"content": 0.3, "style": 0.02}, 1.5, 60.0, lambda: None)
 
 
 # Exit codes and streams
@@ -169,120 +135,6 @@ def test_warnings_are_json_events(transfer: Command, studio: Path) -> None:
     animate(studio / "film.gif")
     events = [json.loads(line) for line in transfer("--json", content="film.gif").out.splitlines()]
     assert any(event["event"] == "note" and "film.gif" in event["message"] for event in events)
-
-
-# What is shown
-
-
-def test_console_is_chosen_by_words_and_by_the_terminal(
-    terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    terminal()
-    assert type(choose_console()) is BarConsole
-    assert type(choose_console(quiet=True)) is QuietConsole
-    assert type(choose_console(quiet=True, events=True)) is JsonConsole
-    monkeypatch.setenv("TERM", "dumb")
-    assert type(choose_console()) is LineConsole
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert type(choose_console()) is LineConsole
-
-
-def test_a_terminal_gets_a_bar(transfer: Command, terminal: Callable[[], Terminal]) -> None:
-    stderr = terminal()
-    shown = transfer()
-    assert shown.out == "harbour-starry.png\n"
-    assert "━━━━" in stderr.getvalue()
-    assert "2/2" in stderr.getvalue()
-
-
-def test_an_error_on_a_terminal_is_red_unless_no_color(
-    terminal: Callable[[], Terminal], impasto: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stderr, colour = terminal(), re.compile(r"\x1b\[[0-9;]*3[0-9]")
-    impasto("resume", "nothing")
-    assert colour.search(stderr.getvalue())
-    stderr.truncate(0)
-    monkeypatch.setenv("NO_COLOR", "1")
-    impasto("resume", "nothing")
-    assert "no such checkpoint" in stderr.getvalue()
-    assert not colour.search(stderr.getvalue())
-
-
-def test_bar_of_a_scale_that_ended_early_is_full(terminal: Callable[[], Terminal]) -> None:
-    terminal()
-    bars = BarConsole()
-    bars.step(step(1, 37, 120))
-    first = bars._progress.tasks[0]
-    assert (first.percentage, first.finished) == (pytest.approx(100 * 37 / 120), False)
-    bars.step(step(2, 1, 100, size=256))
-    assert (first.percentage, first.finished) == (100, True)
-    assert first.fields["count"] == "37/120"
-    assert "eta" not in first.fields["facts"]
-    second = bars._progress.tasks[1]
-    assert "eta 60 s" in second.fields["facts"]
-    bars.result("a.png", {"width": 2, "height": 2, "seconds": 1.0, "peak_memory": 1, "again": "impasto rerun a.png"})
-    assert second.finished
-
-
-def test_lines_tell_where_each_scale_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = LineConsole()
-    for one in (step(1, 36, 120), step(1, 37, 120), step(2, 1, 100, size=256)):
-        lines.step(one)
-    assert capsys.readouterr().err == " 128 px 37/120  content 0.3  style 0.02  1.5 s\n"
-
-
-def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    lines = LineConsole()
-    for done in range(1, 13):
-        now[0] += 1
-        lines.step(step(1, done, 120))
-    assert re.findall(r"(\d+)/120", capsys.readouterr().err) == ["5", "10"]
-
-
-def test_names_are_shown_as_they_are(transfer: Command, studio: Path) -> None:
-    paint(studio / "[red]:smile:.jpg", 64, 48)
-    shown = transfer(content="[red]:smile:.jpg")
-    assert shown.out == "[red]:smile:-starry.png\n"
-    assert shown.err.startswith("[red]:smile:.jpg 64×48")
-    assert "impasto rerun '[red]:smile:-starry.png' --set" in shown.err
-
-
-def test_shell_words_survive_a_shell() -> None:
-    assert shell_word("a.png") == "a.png"
-    assert shell_word("my photo.png") == "'my photo.png'"
-    assert shell_word("-a.png") == "./-a.png"
-
-
-def test_downloads_are_shown(capsys: pytest.CaptureFixture[str], terminal: Callable[[], Terminal]) -> None:
-    events = JsonConsole()
-    for done in range(0, 1001):
-        events.download(done * 1000, 1_000_000)
-    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(shown) == 101
-    assert shown[-1] == {"event": "download", "done": 1_000_000, "total": 1_000_000}
-    terminal()
-    bars = BarConsole()
-    bars.download(5_000_000, 10_000_000)
-    assert bars._progress.tasks[0].percentage == 50
-    bars.download(6_000_000, 0)
-    assert "6 MB" in bars._progress.tasks[0].fields["facts"]
-    bars.finish()
-
-
-def test_an_encoder_that_is_not_here_is_downloaded_in_front_of_people(
-    transfer: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from impasto.encoders import EncoderStatus
-
-    def fetch(name: str, observer: console.Any) -> None:
-        observer(3, 4)
-
-    monkeypatch.setattr("impasto.jobs.encoder_status", lambda name: EncoderStatus(name, "", None, False, 4))
-    monkeypatch.setattr("impasto.jobs.load_encoder", fetch)
-    events = [json.loads(line) for line in transfer("--json").out.splitlines()]
-    assert events[0] == {"event": "download", "done": 3, "total": 4}
 
 
 # Names
@@ -432,124 +284,6 @@ def test_python_and_the_command_line_use_the_same_names(impasto: Command) -> Non
     python = set(inspect.signature(api.transfer).parameters) - {"observers", "cancel", "settings", "content", "style"}
     for name in python | set(TransferSettings.model_fields):
         assert f"--{name.replace('_', '-')} " in shown
-
-
-# Rerun
-
-
-def test_rerun_makes_the_same_picture(transfer: Command, impasto: Command) -> None:
-    transfer("--seed", "3", "--start", "noise")
-    shown = impasto("rerun", "harbour-starry.png", "--device", "cpu")
-    assert (shown.code, shown.out) == (0, "harbour-starry-2.png\n")
-    assert np.array_equal(pixels("harbour-starry.png"), pixels("harbour-starry-2.png"))
-    assert read_record(Path("harbour-starry-2.png")).settings["encoder"] == "tiny.safetensors"
-
-
-def test_rerun_finds_inputs_from_any_folder(impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, folder in (("harbour.jpg", "photos"), ("starry.jpg", "art"), (None, "elsewhere")):
-        (studio / folder).mkdir()
-        if name:
-            (studio / name).rename(studio / folder / name)
-    impasto("transfer", "photos/harbour.jpg", "art/starry.jpg", *FAST, "-o", "photos/out.png")
-    monkeypatch.chdir(studio / "elsewhere")
-    (studio / "elsewhere" / "tiny.safetensors").hardlink_to(studio / "tiny.safetensors")
-    shown = impasto("rerun", "../photos/out.png")
-    assert (shown.code, shown.out) == (0, "../photos/out-2.png\n")
-    assert np.array_equal(pixels("../photos/out.png"), pixels("../photos/out-2.png"))
-
-
-def test_rerun_reads_the_record_beside_a_picture(transfer: Command, impasto: Command) -> None:
-    transfer("-o", "out.png", "--record", "out.json")
-    assert impasto("rerun", "out.json").out == "out-2.png\n"
-    assert np.array_equal(pixels("out.png"), pixels("out-2.png"))
-
-
-def test_rerun_changes_settings(transfer: Command, impasto: Command) -> None:
-    transfer("-o", "out.png")
-    assert impasto("rerun", "out.png", "--set", "size=64", "--set", "style-strength=2", "-o", "big.png").code == 0
-    assert pixels("big.png").shape == (48, 64, 3)
-    assert read_record(Path("big.png")).settings["style_strength"] == 2
-
-
-def test_rerun_takes_a_preset_s_values(transfer: Command, impasto: Command) -> None:
-    transfer("-o", "out.png")
-    impasto("rerun", "out.png", "--set", "preset=bold", "--set", "steps=1", "-o", "bold.png")
-    settings = read_record(Path("bold.png")).settings
-    assert (settings["preset"], settings["style_strength"], settings["steps"]) == ("bold", 4.0, 1)
-
-
-def test_rerun_takes_another_style_without_a_warning(transfer: Command, impasto: Command, studio: Path) -> None:
-    transfer("-o", "out.png")
-    paint(studio / "other.jpg", 60, 60, seed=9)
-    shown = impasto("rerun", "out.png", "--set", "style=other.jpg", "-o", "b.png")
-    assert "changed" not in shown.err
-    assert [one.path for one in read_record(Path("b.png")).inputs] == ["harbour.jpg", "other.jpg"]
-    assert not np.array_equal(pixels("out.png"), pixels("b.png"))
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ("sise=64", "sise: no such setting or input (did you mean size?)"),
-        ("contend=a.jpg", "contend: no such setting or input (did you mean content?)"),
-        ("size", "--set size: needs the form key=value"),
-        ("size=tiny", "size: 'tiny' is not allowed"),
-    ],
-)
-def test_rerun_refuses_impossible_changes(transfer: Command, impasto: Command, change: str, sentence: str) -> None:
-    transfer("-o", "out.png")
-    shown = impasto("rerun", "out.png", "--set", change)
-    assert shown.code == 2
-    assert shown.err.startswith(sentence)
-    assert len(shown.err.splitlines()) == 1
-
-
-def test_rerun_needs_a_record(studio: Path, impasto: Command) -> None:
-    shown = impasto("rerun", "harbour.jpg")
-    assert shown.code == 1
-    assert shown.err.startswith("harbour.jpg: holds no impasto record")
-
-
-def test_rerun_warns_of_a_changed_input_and_goes_on(transfer: Command, impasto: Command, studio: Path) -> None:
-    transfer("-o", "out.png")
-    paint(studio / "starry.jpg", 60, 60, seed=9)
-    shown = impasto("rerun", "out.png")
-    assert shown.code == 0
-    assert "starry.jpg: the style has changed since the record was written" in shown.err
-
-
-def test_rerun_warns_of_a_changed_encoder(transfer: Command, impasto: Command, studio: Path) -> None:
-    from impasto.encoders import VGG, Configuration, save_encoder
-
-    transfer("-o", "out.png")
-    (studio / "tiny.safetensors").unlink()
-    save_encoder(VGG(Configuration("tiny", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1))), "tiny.safetensors")
-    assert "tiny: the encoder has changed since" in impasto("rerun", "out.png").err
-
-
-def test_rerun_finds_everything_beside_a_moved_picture(
-    transfer: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transfer("-o", "out.png", "--start", "starry.jpg")
-    (studio / "moved").mkdir()
-    for name in ("out.png", "harbour.jpg", "starry.jpg", "tiny.safetensors"):
-        shutil.move(name, studio / "moved" / name)
-    (studio / "elsewhere").mkdir()
-    monkeypatch.chdir(studio / "elsewhere")
-    paint(Path("harbour.jpg"), 64, 48, seed=5)  # a stranger of the same name
-    shown = impasto("rerun", "../moved/out.png")
-    assert (shown.code, "changed" in shown.err) == (0, False)
-    assert np.array_equal(pixels("../moved/out.png"), pixels("../moved/out-2.png"))
-
-
-def test_rerun_asks_for_a_missing_input(transfer: Command, impasto: Command, studio: Path) -> None:
-    transfer("-o", "out.png")
-    (studio / "harbour.jpg").rename("port.jpg")
-    shown = impasto("rerun", "out.png")
-    assert shown.code == 1
-    assert shown.err == "harbour.jpg: no such file any more; name its new place with --set content=PATH\n"
-    assert impasto("rerun", "out.png", "--set", "content=port.jpg").code == 0
-    assert np.array_equal(pixels("out.png"), pixels("out-2.png"))
 
 
 def test_layers_are_given_as_words(transfer: Command) -> None:

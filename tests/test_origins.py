@@ -50,8 +50,11 @@ def test_numbers_and_pictures_are_written(tmp_path: Path) -> None:
     with pytest.raises(PictureError):
         found.save(tmp_path / "nowhere" / "a.npy")
     check_field(tmp_path / "a.npy")
-    with pytest.raises(UsageError, match=r"a\.txt"):
-        check_field(tmp_path / "a.txt")
+    for refuse in (check_field, found.save):
+        with pytest.raises(UsageError, match=r"a\.txt: cannot write \.txt; use \.png, .* or \.npy$"):
+            refuse(tmp_path / "a.txt")
+    with pytest.raises(PictureError, match=r"the folder .*nowhere does not exist"):
+        check_field(tmp_path / "nowhere" / "a.npy")
 
 
 def test_in_words() -> None:

@@ -13,7 +13,7 @@ from impasto.encoders import load_encoder
 from impasto.jobs import Job, Observer, Running
 from impasto.machine import Precision
 from impasto.methods import find_method
-from impasto.methods.clusters import joint_maps
+from impasto.methods.clusters import check_maps, joint_maps
 from impasto.pictures.files import Source, read_picture
 from impasto.pictures.picture import Picture
 from impasto.records import read_record
@@ -154,13 +154,15 @@ def _guided(
 
 
 def maps(
-    pictures: Sequence[Source], parts: int | None = None, *, encoder: str = "lite", seed: int = 0
+    pictures: Source | Sequence[Source], parts: int | None = None, *, encoder: str = "lite", seed: int = 0
 ) -> list[Picture]:
-    """Maps of several pictures: what looks alike in all of them has one colour; `parts` is how many, 2 … 8.
+    """Maps of pictures, or of one: what looks alike in all of them has one colour; `parts` is how many, 2 … 8.
 
     Without it there are as many as stand out. They are what `semantic` makes of `maps="auto"`.
     """
-    return joint_maps(load_encoder(encoder), [read_picture(one) for one in pictures], parts, seed)
+    several: Sequence[Source] = pictures if isinstance(pictures, list | tuple) else [pictures]  # type: ignore[list-item]
+    check_maps(len(several), parts, seed)
+    return joint_maps(load_encoder(encoder), [read_picture(one) for one in several], parts, seed)
 
 
 def texture(

@@ -19,8 +19,9 @@ from impasto import __version__
 from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
 from impasto.library_commands import library_app
+from impasto.map_command import maps_command
 from impasto.methods import METHODS, Method
-from impasto.options import COMMON, GROUPS, MAX_PIXELS, OUTPUT, MachineOptions, OutputOptions, TalkOptions
+from impasto.options import COMMON, GROUPS, OUTPUT, MachineOptions, OutputOptions, TalkOptions
 from impasto.usage import explain
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def build_app(words: Sequence[str], console: Console) -> App:
         app.command(make() if completing or called == name else _stub, name=name, help=summary)
     _add_record_commands(app, console)
     _add_info_command(app, console)
-    _add_maps_command(app, console)
+    app.command(maps_command(console), name="maps")
     app.command(library_app(console))
     return app
 
@@ -336,27 +337,6 @@ def _add_info_command(app: App, console: Console) -> None:
         from impasto.info import facts
 
         console.facts(facts())
-
-
-def _add_maps_command(app: App, console: Console) -> None:
-    @app.command
-    def maps(
-        *pictures: Annotated[Path, Parameter(help="A photograph and paintings, say.", show_default=False)],
-        parts: Annotated[int | None, Parameter(help="How many (2 … 8). [default: as many as stand out]")] = None,
-        output: Annotated[
-            Path | None, Parameter(name=["--output", "-o"], help="A folder. [default: beside the pictures]")
-        ] = None,
-        encoder: Annotated[str, Parameter(help="`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file.")] = "lite",
-        seed: Annotated[int, Parameter(help="Another one finds other parts.")] = 0,
-        force: Annotated[bool, Parameter(negative=(), show_default=False, help="Overwrite maps that exist.")] = False,
-        max_pixels: Annotated[int, Parameter(help="Largest picture accepted, in pixels.")] = MAX_PIXELS,
-        talk: TalkFlags = None,
-    ) -> None:
-        """Write maps of what looks alike in all of some pictures, to be mended by hand: photo.map.png …"""
-        from impasto.map_command import write_maps
-
-        for path in write_maps(pictures, parts, encoder, output, seed, max_pixels, force):
-            console.result(str(path), {})
 
 
 def _run_blend(console: Console, call: Call, style_set: Sequence[Path], explain: bool, **wanted: Any) -> None:

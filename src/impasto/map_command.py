@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from PIL import Image
+from cyclopts import Parameter
 
-from impasto.encoders import load_encoder
+from impasto.console import Console
 from impasto.errors import UsageError
-from impasto.methods.clusters import MOST, joint_maps
-from impasto.output import refuse_inputs
-from impasto.pictures.files import check_writable, read_picture, to_pil, write_picture
-from impasto.pictures.picture import Picture
-from impasto.pictures.resize import resize
-from impasto.sheets import contact_sheet
+from impasto.options import MAX_PIXELS, TalkOptions
 
-FEWEST = 2
-"""Parts of a map."""
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from impasto.pictures.picture import Picture
+
 WIDTH, OVER = 240, 0.5
 """Of each picture of the sheet, in pixels; how much of a map there is over its picture."""
+
+
+def maps_command(console: Console) -> Callable[..., None]:
+    """The command."""
+
+    def maps(
+        *pictures: Annotated[Path, Parameter(help="A photograph and paintings, say.", show_default=False)],
+        parts: Annotated[int | None, Parameter(help="How many (2 … 8). [default: as many as stand out]")] = None,
+        output: Annotated[
+            Path | None, Parameter(name=["--output", "-o"], help="A folder. [default: beside the pictures]")
+        ] = None,
+        encoder: Annotated[str, Parameter(help="`lite`, `vgg19`, `vgg19-caffe` or a .safetensors file.")] = "lite",
+        seed: Annotated[int, Parameter(help="Another one finds other parts (0 …).")] = 0,
+        force: Annotated[bool, Parameter(negative=(), show_default=False, help="Overwrite maps that exist.")] = False,
+        max_pixels: Annotated[int, Parameter(help="Largest picture accepted, in pixels.")] = MAX_PIXELS,
+        talk: Annotated[TalkOptions | None, Parameter(name="*")] = None,
+    ) -> None:
+        """Write maps of what looks alike in all of some pictures, to be mended by hand: photo.map.png …"""
+        for path in write_maps(pictures, parts, encoder, output, seed, max_pixels, force):
+            console.result(str(path), {})
+
+    return maps
 
 
 def write_maps(
@@ -28,12 +48,13 @@ def write_maps(
 ) -> list[Path]:
     """Write a map beside each of the pictures, or into a folder, and a sheet of them all; returns where they are.
 
-    Raises `UsageError` for too few pictures and too many parts, `PictureError` for what cannot be read or written.
+    Raises `UsageError` as `check_maps` does, `PictureError` for what cannot be read or written.
     """
-    if not paths:
-        raise UsageError("maps takes one or more pictures, none was given")
-    if parts is not None and not FEWEST <= parts <= MOST:
-        raise UsageError(f"parts {parts}: must be a whole number of {FEWEST} to {MOST}")
+    from impasto.encoders import load_encoder
+    from impasto.methods.clusters import check_maps, joint_maps
+    from impasto.pictures.files import read_picture, write_picture
+
+    check_maps(len(paths), parts, seed)
     pictures = [read_picture(path, max_pixels=max_pixels) for path in paths]
     places = [(folder or path.parent) / f"{path.stem}.map.png" for path in paths]
     sheet = (folder or paths[0].parent) / f"{paths[0].stem}.maps.jpg"
@@ -46,6 +67,9 @@ def write_maps(
 
 
 def _check(files: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
+    from impasto.output import refuse_inputs
+    from impasto.pictures.files import check_writable
+
     if len({path.absolute() for path in files}) < len(files):
         raise UsageError("maps: two pictures have the same name: give each another one")
     refuse_inputs(files, inputs)
@@ -57,9 +81,14 @@ def _check(files: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
 
 def _sheet(pictures: Sequence[Picture], maps: Sequence[Picture]) -> Image.Image:
     """Each picture, its map, and the map over the picture."""
+    from impasto.pictures.files import to_pil
+    from impasto.pictures.picture import Picture
+    from impasto.pictures.resize import resize
+    from impasto.sheets import contact_sheet
+
     cells = []
     for picture, one in zip(pictures, maps, strict=True):
         pixels = resize(picture.pixels, one.height, one.width)
-        both = Picture(torch.lerp(pixels, one.pixels, OVER))
+        both = Picture(pixels.lerp(one.pixels, OVER))
         cells += [(picture.name, to_pil(Picture(pixels))), ("map", to_pil(Picture(one.pixels))), ("both", to_pil(both))]
     return contact_sheet(cells, columns=3, width=WIDTH)

@@ -25,6 +25,8 @@ TINT = 0.6
 """How much of that colour there is in a style that is shown."""
 DARKEST = 0.6
 """How much darker the last of several styles is."""
+NUMBERS = ".npy"
+"""Suffix of a field that is written as it is."""
 SIDE = 512
 """Longest side of what is shown, in pixels."""
 
@@ -54,7 +56,8 @@ class Origins:
         Raises `PictureError` where it cannot be written, `UsageError` for an impossible suffix.
         """
         path = Path(path)
-        if path.suffix.lower() != ".npy":
+        check_field(path)
+        if path.suffix.lower() != NUMBERS:
             write_picture(self.picture(), path)
             return
         try:
@@ -82,9 +85,8 @@ class Origins:
 
 
 def check_field(path: Path) -> None:
-    """Raise `UsageError` for a suffix that a field cannot have."""
-    if path.suffix.lower() != ".npy":
-        check_writable(path)
+    """Raise `UsageError` for a suffix that a field cannot have, `PictureError` where it cannot be written."""
+    check_writable(path, besides=(NUMBERS,))
 
 
 def _colours(row: Tensor, column: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,8 +15,9 @@ from torch.testing import assert_close
 
 from impasto.losses import PatchLoss
 from impasto.losses import matching as module
-from impasto.losses.matching import EVERYWHERE, NOWHERE, Field, Grid, Sources
+from impasto.losses.matching import Field, Grid, Sources
 from impasto.losses.patches import Guide, as_grid
+from impasto.pictures.maps import EVERYWHERE, NOWHERE
 
 PICTURE = torch.zeros(1, 3, 8, 8)
 ONE = {"relu3_1": 1.0}
@@ -68,6 +70,25 @@ def test_the_nearest_patches_are_those_that_trying_all_finds(
     field = found(current, *sources, side=side)
     assert_close(field.score.flatten(), score)
     assert torch.equal(numbers(field, sources), number)
+
+
+@pytest.mark.parametrize(("numbers_at_once", "times"), [(13 * 17 * 19, 5), (40 * 13 * 17 * 19, 3.1)])
+def test_memory_is_some_times_what_is_made_at_once(
+    monkeypatch: pytest.MonkeyPatch, numbers_at_once: int, times: float
+) -> None:
+    """Where that is a row, five times as much; three times and two rows where it is many."""
+    taken = 0
+    original = torch.Tensor.new_empty
+
+    def new_empty(like: Tensor, *size: int) -> Tensor:
+        nonlocal taken
+        taken += math.prod(size)
+        return original(like, *size)
+
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", numbers_at_once)
+    monkeypatch.setattr(torch.Tensor, "new_empty", new_empty)
+    assert [*module._products(torch.rand(60, 13, 2), torch.rand(17, 19, 2), 3)]
+    assert 2 * numbers_at_once < taken <= times * numbers_at_once
 
 
 def test_length_does_not_matter() -> None:

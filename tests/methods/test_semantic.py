@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from impasto.errors import OutOfMemoryError, UsageError
 from impasto.losses import PatchLoss
 from impasto.machine import Machine
 from impasto.methods import clusters, numbered
+from impasto.methods import semantic as semantic_module
 from impasto.methods.clusters import joint_maps
 from impasto.methods.doodle import DoodleSettings, doodle
 from impasto.methods.patches import SMOOTHER, Look
@@ -206,6 +208,8 @@ def test_a_doodle_is_painted_with_what_its_colours_are_in_the_style(lively_path:
 def test_embeddings_lay_a_doodle_out(lively_path: Path) -> None:
     layout, own = (Picture(torch.rand(1, 7, 32, 32, generator=torch.Generator().manual_seed(n))) for n in (0, 1))
     settings = DoodleSettings.of(**FEW, encoder=str(lively_path), style_map="m.npy")
+    with pytest.raises(UsageError, match=r"^style_map: 1 map for 2 pictures: give one for each"):
+        doodle(layout, [painted(1), painted(2)], settings, CPU, {"style_map": own})
     work = doodle(layout, [painted(1, 32, 32)], settings, CPU, {"style_map": own})
     assert work.finish(work.synthesis.run()).pixels.shape == (1, 3, 64, 64)
 
@@ -213,7 +217,7 @@ def test_embeddings_lay_a_doodle_out(lively_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"maps": "a.png"}, "map: 1 map for 2 pictures: give one for each, with + between several files of one"),
+        ({"maps": "a.png"}, "maps: 1 map for 2 pictures: give one for each, with + between several files of one"),
         ({"maps": "auto:1"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),
         ({"maps": "auto:many"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),
         ({"maps": "auto,a.png"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),
@@ -227,6 +231,40 @@ def test_one_sentence_for_what_makes_no_sense(guided: Begin, values: dict[str, A
     with pytest.raises(UsageError) as error:
         guided(painted(0), painted(1), **values)
     assert str(error.value).startswith(sentence)
+
+
+def test_parts_of_one_map_alone_are_told(guided: Begin) -> None:
+    green = halves(name="style.png")
+    green.pixels[:, 1, :, :32], green.pixels[:, 0] = 1, 0
+    with pytest.warns(UserWarning, match="50% of it") as told:
+        guided(painted(0), painted(1), drawn=[halves(), green])
+    assert [str(one.message) for one in told] == [
+        "map.png: red, 50% of it, is in no map of a style, so that it is made of whatever looks most like it; say what "
+        "it is with --match"
+    ]
+    with pytest.warns(UserWarning, match="50% of it") as told:
+        guided(painted(0), painted(1), painted(2), drawn=[halves(), halves(), green])
+    assert [str(one.message) for one in told] == [
+        "style.png: green, 50% of it, is not in map.png, so that nothing is made of it"
+    ]
+
+
+def test_parts_of_one_picture_alone_are_told_in_its_own_name(guided: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, first, second = (painted(seed, name=f"{name}.jpg") for seed, name in enumerate(("photo", "first", "second")))
+    blue, both = halves(name="map of photo.jpg"), halves(name="map of first.jpg")
+    blue.pixels[:, 0], blue.pixels[:, 2] = 0, 1
+    monkeypatch.setattr(semantic_module, "joint_maps", lambda *_: [both, blue, blue])
+    with pytest.warns(UserWarning, match="50% of it") as told:
+        guided(photo, first, second, maps="auto")
+    assert [str(one.message) for one in told] == [
+        "photo.jpg: nothing in first.jpg or second.jpg looks like 50% of it, which is made of whatever is most like it"
+    ]
+    monkeypatch.setattr(semantic_module, "joint_maps", lambda *_: [blue, both, blue])
+    with pytest.warns(UserWarning, match="50% of it") as told:
+        guided(photo, first, second, maps="auto")
+    assert [str(one.message) for one in told] == [
+        "first.jpg: 50% of it looks like nothing in photo.jpg, and is not used"
+    ]
 
 
 def test_a_map_of_another_shape_is_refused(guided: Begin) -> None:
@@ -299,6 +337,39 @@ def test_automatic_maps_have_as_many_parts_as_asked_for_and_none_is_rare() -> No
     assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(maps, again, strict=True))
 
 
+def test_borders_of_automatic_maps_follow_the_edges_of_the_picture() -> None:
+    """Of a dark disc, when the shares of parts are those of 8 × 8 squares."""
+    rows, columns = torch.meshgrid(torch.arange(128), torch.arange(128), indexing="ij")
+    disc = (rows - 66) ** 2 + (columns - 62) ** 2 < 40**2
+    grain = 0.02 * torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    share = resize(disc.float()[None, None], 8, 8)[0]
+    found = clusters._map(Picture(0.6 - 0.4 * disc + grain), torch.cat((share, 1 - share)))
+    inside = (found.pixels[0] == clusters.COLOURS[0][:, None, None] / 255).all(0)
+    assert float((inside != disc).float().mean()) < 0.002
+
+
+@pytest.mark.parametrize(
+    ("count", "parts", "seed", "sentence"),
+    [
+        (0, None, 0, "maps takes one or more pictures, none was given"),
+        (2, 1, 0, "parts 1: must be a whole number of 2 to 8"),
+        (2, 99, 0, "parts 99: must be a whole number of 2 to 8"),
+        (2, 2.5, 0, "parts 2.5: must be a whole number of 2 to 8"),
+        (2, None, -1, "seed -1: must be a whole number, 0 or more"),
+    ],
+)
+def test_one_sentence_for_impossible_maps(count: int, parts: Any, seed: int, sentence: str) -> None:
+    for call in (partial(joint_maps, load_encoder("lite")), partial(package.maps, encoder="nowhere.safetensors")):
+        with pytest.raises(UsageError) as error:
+            call([painted(0)] * count, parts, seed=seed)
+        assert str(error.value) == sentence
+
+
+def test_every_seed_of_the_settings_is_one_of_maps() -> None:
+    [found] = package.maps(painted(0, 96, 128), 2, seed=2**63 - 1)
+    assert found.pixels.shape == (1, 3, 96, 128)
+
+
 def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     for name, size in (("harbour", (64, 48)), ("starry", (60, 60))):
         colours = np.zeros((size[1], size[0], 3), np.uint8)
@@ -343,7 +414,10 @@ def test_maps_are_written_to_be_mended(studio: Path, impasto: Command) -> None:
     assert "--force" in shown.last_line
     assert impasto("maps", "photo.jpg", "art.jpg", "--force").code == 0
     assert impasto("maps").last_line == "maps takes one or more pictures, none was given"
-    assert impasto("maps", "photo.jpg", "--parts", "9").last_line == "parts 9: must be a whole number of 2 to 8"
+    shown = impasto("maps", "photo.jpg", "--parts", "9")
+    assert (shown.code, shown.last_line) == (2, "parts 9: must be a whole number of 2 to 8")
+    shown = impasto("maps", "photo.jpg", "--seed", "-1", "--encoder", "nowhere.safetensors")
+    assert (shown.code, shown.last_line) == (2, "seed -1: must be a whole number, 0 or more")
     assert impasto("maps", "photo.jpg", "-o", "nowhere").code == 1
 
 
@@ -358,3 +432,12 @@ def test_in_python(studio: Path) -> None:
     assert result.picture.size == (48, 36)
     first, second = package.maps([painted(0), painted(1)], 2)
     assert first.pixels.shape == second.pixels.shape == (1, 3, 64, 64)
+    for one in (
+        "harbour.jpg",
+        Path("harbour.jpg"),
+        harbour,
+        Image.open("harbour.jpg"),
+        np.asarray(Image.open("harbour.jpg")),
+    ):
+        [alone] = package.maps(one, 2)
+        assert alone.pixels.shape == (1, 3, 48, 64)

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from impasto.errors import PictureError, UsageError
-from impasto.losses.matching import EVERYWHERE
 from impasto.pictures.files import read_picture
 from impasto.pictures.map_files import read_map
-from impasto.pictures.maps import Maps, labels_at, on_a_sphere, understood
+from impasto.pictures.maps import EVERYWHERE, Maps, labels_at, on_a_sphere, understood
 from impasto.pictures.picture import Picture
 
 RED, GREEN, BLUE, BLACK, GREY, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (128,) * 3, (255,) * 3
@@ -39,6 +38,10 @@ def alike(maps: Maps) -> Tensor:
     return (own @ theirs.T).argmax(1)
 
 
+def gaps(maps: Maps) -> list[tuple[str, int | None]]:
+    return [(one.part.name, one.number) for one in maps.gaps]
+
+
 def test_all_vectors_have_length_1_and_products_fall_with_the_distance() -> None:
     maps = [torch.rand(1, 3, 4, 5), torch.rand(1, 3, 6, 2)]
     for one in on_a_sphere(maps):
@@ -57,8 +60,8 @@ def test_black_grey_and_white_differ() -> None:
 
 
 def test_a_blended_colour_is_most_like_its_ingredients() -> None:
-    with pytest.warns(UserWarning, match=r"map.png: #ffc800, 50% of it, is in no map"):
-        maps = said(stripes((255, 200, 0), BLUE), stripes(BLUE, RED, GREEN))
+    maps = said(stripes((255, 200, 0), BLUE), stripes(BLUE, RED, GREEN))
+    assert gaps(maps) == [("#ffc800", None)]
     assert alike(maps).tolist() == [1, 0]
 
 
@@ -97,19 +100,21 @@ def test_two_labels_may_be_made_of_one() -> None:
 
 
 def test_a_label_on_one_side_only_is_told() -> None:
-    with pytest.warns(UserWarning, match="is in no map") as told:
-        maps = said(stripes(RED, GREEN), stripes(RED, BLUE, name="style.png"))
-    assert [str(one.message) for one in told] == [
-        "map.png: green, 50% of it, is in no map of a style, so that it is made of whatever looks most like it; say "
-        "what it is with --match"
-    ]
+    maps = said(stripes(RED, GREEN), stripes(RED, BLUE))
+    assert gaps(maps) == [("green", None)]
     assert maps.labels is not None
     assert maps.labels[0, 0, 0, 8::16].tolist() == [maps.style_labels[0][0, 0, 0, 8], EVERYWHERE]
 
 
+def test_a_related_colour_is_no_gap() -> None:
+    maps = said(stripes((255, 80, 0), BLUE), stripes(RED, BLUE))
+    assert gaps(maps) == []
+    assert alike(maps).tolist() == [0, 1]
+
+
 def test_several_styles_need_not_have_the_same_labels() -> None:
-    with pytest.warns(UserWarning, match=r"style.png: blue, 50% of it, is not in map.png, so that"):
-        maps = said(stripes(RED, GREEN), stripes(RED, BLUE, name="style.png"), stripes(GREEN, GREEN))
+    maps = said(stripes(RED, GREEN), stripes(GREEN, GREEN), stripes(RED, BLUE))
+    assert gaps(maps) == [("blue", 1)]
     assert maps.labels is not None
     assert EVERYWHERE not in maps.labels
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.pictures.maps import EVERYWHERE, NOWHERE
+
 NUMBERS_AT_ONCE = 2**23
-"""Of products of positions that are held: 32 MB."""
+"""Of products of positions that are made at a time, 32 MB, but of one row at least. Beside them there are their sums
+along rows, which keep `side` - 1 rows more, and along columns: three times as much in all, five where rows are long."""
 PRICE, KEPT_OF_PRICES, MOST_CHARGED = 0.02, 0.97, 8.0
 """Of a patch that is taken once more than others, in units of what is missing of correlations of 1; how much of prices
 stays from match to match; the most at once."""
-EVERYWHERE, NOWHERE = -1, -2
-"""Labels of what may match anything, and of what nothing may match."""
 
 
 @dataclass(frozen=True, eq=False)

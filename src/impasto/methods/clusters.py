@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.encoders.vgg import VGG
+from impasto.errors import UsageError
 from impasto.pictures.color import to_space
 from impasto.pictures.local_affine import guided
 from impasto.pictures.picture import Picture
@@ -35,7 +36,11 @@ SOFTNESS = 0.15
 """Of borders, in units of a mean square distance within a part."""
 RADIUS, EPS = 8, 1e-3
 """Of the guided filter, in pixels of the map."""
-MOST, RESTARTS, REFERENCES = 8, 4, 4
+FEWEST, MOST = 2, 8
+"""Parts of a map."""
+RESTARTS, REFERENCES = 4, 4
+SEEDS = 2**32
+"""As many different ones has k-means."""
 RAREST = 0.02
 """Share of each picture; what is rarer in one of them is no part."""
 COLOURS = torch.tensor(
@@ -59,8 +64,9 @@ def joint_maps(encoder: VGG, pictures: Sequence[Picture], count: int | None = No
     """A map of each of several pictures, parts of equal colours being alike; `count` is how many, or as many as stand
     out.
 
-    Longest sides are 512 pixels at most.
+    Longest sides are 512 pixels at most. Raises `UsageError` as `check_maps` does.
     """
+    check_maps(len(pictures), count, seed)
     grids = [_features(encoder, picture) for picture in pictures]
     points = _points([values for values, _ in grids])
     sizes = [values.shape[1] * values.shape[2] for values, _ in grids]
@@ -76,6 +82,16 @@ def joint_maps(encoder: VGG, pictures: Sequence[Picture], count: int | None = No
         _map(picture, torch.from_numpy(own.T.reshape(-1, *values.shape[1:])))
         for picture, own, (values, _) in zip(pictures, parts, grids, strict=True)
     ]
+
+
+def check_maps(pictures: int, count: int | None, seed: int) -> None:
+    """Raise `UsageError` for no pictures, for a number of parts that maps cannot have, and for an impossible seed."""
+    if not pictures:
+        raise UsageError("maps takes one or more pictures, none was given")
+    if count is not None and (not isinstance(count, int) or not FEWEST <= count <= MOST):
+        raise UsageError(f"parts {count}: must be a whole number of {FEWEST} to {MOST}")
+    if not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed {seed}: must be a whole number, 0 or more")
 
 
 @torch.no_grad()
@@ -120,7 +136,7 @@ def _number_of_parts(points: Points, seed: int) -> int:
     lowest, highest = points.min(0), points.max(0)
     references = [draw.uniform(lowest, highest, points.shape) for _ in range(REFERENCES)]
     gaps, errors = [], []
-    for count in range(2, MOST + 1):
+    for count in range(FEWEST, MOST + 1):
         spreads = [np.log(_spread(one, count, seed)) for one in references]
         gaps.append(np.mean(spreads) - np.log(_spread(points, count, seed)))
         errors.append(np.std(spreads) * (1 + 1 / REFERENCES) ** 0.5)
@@ -137,7 +153,8 @@ def _centres(points: Points, count: int, seed: int) -> Points:
     """Of the best of some attempts at k-means."""
     from scipy.cluster.vq import kmeans2
 
-    attempts: list[Points] = [kmeans2(points, count, minit="++", seed=seed + n)[0] for n in range(RESTARTS)]
+    seeds = [(seed + n) % SEEDS for n in range(RESTARTS)]
+    attempts: list[Points] = [kmeans2(points, count, minit="++", seed=one)[0] for one in seeds]
     return min(attempts, key=lambda centres: float(_distances(points, centres).min(1).sum()))
 
 
@@ -149,7 +166,7 @@ def _distances(points: Points, centres: Points) -> Points:
 
 def _frequent(distances: Points, sizes: Sequence[int]) -> Points:
     """Without the parts that are rare in one of the pictures, the rarest first, as long as there are two."""
-    while distances.shape[1] > 2:
+    while distances.shape[1] > FEWEST:
         nearest = np.split(distances.argmin(1), np.cumsum(sizes)[:-1])
         shares = np.min([np.bincount(one, minlength=distances.shape[1]) / len(one) for one in nearest], 0)
         if shares.min() >= RAREST:

@@ -18,7 +18,8 @@ from impasto.methods.maps import MapSettings, maps_of, understood_maps
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.patches import SMOOTHER, PatchSettings
 from impasto.methods.settings import Layers, Paths, Strength, setting
-from impasto.methods.transfer import StartSettings, TransferSettings, transfer
+from impasto.methods.start import StartSettings
+from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
 
@@ -71,7 +72,7 @@ def doodle(
         raise UsageError(
             f"doodle needs a map of {styles[0].name}, in the colours of {layout.name}: give it as --style-map"
         )
-    theirs = maps_of("style_map", settings.style_map, pictures, styles)
+    theirs = maps_of(settings, "style_map", pictures, styles)
     maps = understood_maps(layout, theirs, settings)
     own = settings.model_dump(exclude=MapSettings.model_fields.keys() | {"style_map"})
     return transfer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -52,15 +53,16 @@ def files_of(word: str) -> list[str]:
 
 
 def maps_of(
-    role: str, words: Sequence[str], pictures: Mapping[str, Picture], shapes: Sequence[Picture]
+    settings: MapSettings, field: str, pictures: Mapping[str, Picture], shapes: Sequence[Picture]
 ) -> list[Picture]:
-    """The maps that words name, one for each of some pictures, whose shapes they need to have.
+    """The maps that a field of the settings names, one for each of some pictures, whose shapes they need to have.
 
     Raises `UsageError` for a wrong number of maps, and for one of another shape.
     """
+    role, words = settings.picture_fields[field], getattr(settings, field)
     if len(words) != len(shapes):
         raise UsageError(
-            f"{role}: {counted(len(words), 'map')} for {counted(len(shapes), 'picture')}: give one for each, with "
+            f"{field}: {counted(len(words), 'map')} for {counted(len(shapes), 'picture')}: give one for each, with "
             f"{BESIDE} between several files of one"
         )
     counts = [len(files_of(word)) for word in words]
@@ -72,8 +74,22 @@ def maps_of(
 
 
 def understood_maps(content: Picture, styles: Sequence[Picture], settings: MapSettings) -> Maps:
-    """What maps say; raises `UsageError` as `understood` does."""
-    return understood(content, styles, settings.map_kind, settings.match)
+    """What maps say; warns of parts that are on one side only, raises `UsageError` as `understood` does."""
+    maps = understood(content, styles, settings.map_kind, settings.match)
+    for gap in maps.gaps:
+        if gap.number is None:
+            warnings.warn(
+                f"{content.name}: {gap.part.name}, {gap.part.share:.0%} of it, is in no map of a style, so that it is "
+                "made of whatever looks most like it; say what it is with --match",
+                stacklevel=2,
+            )
+        else:
+            warnings.warn(
+                f"{styles[gap.number].name}: {gap.part.name}, {gap.part.share:.0%} of it, is not in {content.name}, so "
+                "that nothing is made of it",
+                stacklevel=2,
+            )
+    return maps
 
 
 def _joined(files: Sequence[Picture]) -> Picture:

@@ -18,13 +18,12 @@ from torch.nn import functional as F
 
 from impasto.encoders.vgg import VGG
 from impasto.losses import Features, PatchLoss, Weights
-from impasto.losses.matching import EVERYWHERE, NOWHERE
 from impasto.losses.patches import Guide, as_grid
 from impasto.methods.reading import Reader
 from impasto.methods.regions import Region
 from impasto.methods.settings import Settings, setting, words_of
 from impasto.origins import Origins
-from impasto.pictures.maps import Maps, labels_at
+from impasto.pictures.maps import EVERYWHERE, NOWHERE, Maps, labels_at
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
 from impasto.synthesis import Scale

@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG
-from impasto.errors import UsageError, near_match
+from impasto.errors import UsageError
 from impasto.losses import (
     ContentLoss,
     Loss,
@@ -40,7 +39,8 @@ from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.patches import PatchSettings, PatchStyle, bytes_of_patches, origins_of, with_matching
 from impasto.methods.reading import Reader
 from impasto.methods.regions import Region, RegionSettings, at_scale, understood
-from impasto.methods.settings import Layers, Settings, Strength, setting
+from impasto.methods.settings import Layers, Strength, setting
+from impasto.methods.start import NOISE, STARTS, StartSettings
 from impasto.methods.style import STYLE, StyleSettings, style_loss
 from impasto.methods.work import Work
 from impasto.origins import Origins
@@ -59,31 +59,6 @@ FIT_RADIUS, FIT_RIDGE = 0.02, 1e-3
 """Share of the longest side, and the filter's ε: skies are smooth, lines sharp (by eye, ibid.)."""
 
 LARGEST = 65_536
-STARTS = ("content", "noise", "style", "gray")
-NOISE = {"noise": 0.1, "gray": 0.01}
-"""Contrast (standard deviation) of starts without a picture; a photograph's, 0.2, would leave blotches. Positions of
-an even grey would have equal gradients and become a lattice."""
-
-
-class StartSettings(Settings):
-    """Where a synthesis begins."""
-
-    picture_fields: ClassVar[Mapping[str, str]] = {"start": "start"}
-
-    start: str = setting(
-        "content", "picture", "Where to begin: `content`, `noise`, `style`, `gray` or the path of a picture."
-    )
-
-    @model_validator(mode="after")
-    def _starts_somewhere(self) -> Self:
-        if self.start not in STARTS and self.start != "start" and not Path(self.start).suffix:
-            known = ", ".join(STARTS)
-            near = near_match(self.start, STARTS)
-            raise ValueError(f"start: {self.start!r} is neither one of {known} nor a picture's file{near}")
-        return self
-
-    def _path_of(self, field: str, word: str) -> str:
-        return "" if field == "start" and word in STARTS else super()._path_of(field, word)
 
 
 class TransferSettings(

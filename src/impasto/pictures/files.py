@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,17 @@ def write_picture(
         raise PictureError(write_failure(path, error, needed=len(data))) from error
 
 
-def check_writable(path: str | os.PathLike[str], *, quality: int = 95, bits: int | None = None) -> None:
+def check_writable(
+    path: str | os.PathLike[str], *, quality: int = 95, bits: int | None = None, besides: Sequence[str] = ()
+) -> None:
     """Make the checks of `write_picture` before long work begins: suffix, options, folder, permissions.
 
+    Suffixes `besides` those of pictures are allowed, too: for what others write.
     Raises PictureError and UsageError as `write_picture` does.
     """
     path = Path(path)
     try:
-        _check_target(path)
+        _check_target(path, (*writable_formats(), *besides))
         try_folder(path)
     except OSError as error:
         raise PictureError(write_failure(path, error)) from error
@@ -185,10 +189,9 @@ def _raster_in_memory(source: Any, label: str, check_size: SizeCheck) -> Raster:
 # Writing
 
 
-def _check_target(path: Path) -> None:
+def _check_target(path: Path, suffixes: Sequence[str]) -> None:
     if path.is_dir():
         raise PictureError(f"{path}: is a folder; add a file name, such as {path / 'picture.png'}")
-    suffixes = list(writable_formats())
     if path.suffix.lower() not in suffixes:
         what = f"cannot write {path.suffix}{near_match(path.suffix, suffixes)}" if path.suffix else "has no suffix"
         raise UsageError(f"{path}: {what}; use {', '.join(suffixes[:-1])} or {suffixes[-1]}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from impasto.errors import UsageError, near_match
-from impasto.losses.matching import EVERYWHERE, NOWHERE
 from impasto.pictures.picture import Picture
 from impasto.pictures.regions import Segment, segments
 from impasto.pictures.resize import resize_mask
@@ -19,6 +17,8 @@ from impasto.pictures.resize import resize_mask
 MapKind = Literal["auto", "colours", "labels"]
 """What a map's values mean: `colours` are the more alike the nearer they are, `labels` are equal or not."""
 
+EVERYWHERE, NOWHERE = -1, -2
+"""Labels of what may match anything, and of what nothing may match."""
 MOST_COLOURS = 1000
 """In a map, at 5 bits a channel; photographs have more, and no even parts."""
 RELATED = 96
@@ -28,10 +28,19 @@ LARGEST_NUMBER = 64 / 255
 
 
 @dataclass(frozen=True, eq=False)
+class Gap:
+    """A `part` of a map that has no like: of the content's, so that anything may be it, or of a style's `number`."""
+
+    part: Segment
+    number: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Maps:
     """What is where in a content and in styles: vectors of length 1 `(1, M, H, W)`, of any size.
 
-    `labels` `(1, 1, H, W)`, int16, as in `Grid`, if all maps have even parts; `names` are what they are called.
+    `labels` `(1, 1, H, W)`, int16, are there if all maps have even parts: numbers of the content's, `EVERYWHERE` and
+    `NOWHERE`; `names` are what they are called, `gaps` those that are on one side only.
     """
 
     content: Tensor
@@ -39,6 +48,7 @@ class Maps:
     labels: Tensor | None = None
     style_labels: tuple[Tensor, ...] = ()
     names: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 def understood(
@@ -49,8 +59,8 @@ def understood(
 ) -> Maps:
     """What maps of a content and of styles say; `match` names a style's label for each of the content's that differs.
 
-    Warns of labels that are on one side only. Raises `UsageError` for maps of different channels, for photographs
-    that are no maps, and for names of labels that there are not.
+    Raises `UsageError` for maps of different channels, for photographs that are no maps, and for names of labels that
+    there are not.
     """
     channels = {picture.pixels.shape[1] for picture in (content, *styles)}
     if len(channels) > 1:
@@ -60,13 +70,15 @@ def understood(
     if any(one is None for one in parts):
         return Maps(*_spherical([_values_of(picture) for picture in (content, *styles)]))
     own, *theirs = (one for one in parts if one is not None)
-    labels, style_labels = _matched(content, own, styles, theirs, match or {})
+    _check_names(match or {}, [one.name for one in own], content.name)
+    _check_names((match or {}).values(), [one.name for found in theirs for one in found], "the styles' maps")
+    labels, style_labels, gaps = _matched(own, theirs, match or {})
     names = tuple(segment.name for segment in own)
     if kind == "labels" or match or (kind == "auto" and _are_numbers((content, *styles))):
         values = [_one_hot(one, len(own)) for one in (labels, *style_labels)]
     else:
         values = [_values_of(picture) for picture in (content, *styles)]
-    return Maps(*_spherical(values), labels, tuple(style_labels), names)
+    return Maps(*_spherical(values), labels, tuple(style_labels), names, gaps)
 
 
 def labels_at(labels: Tensor, height: int, width: int) -> Tensor:
@@ -134,18 +146,12 @@ def _are_numbers(pictures: Sequence[Picture]) -> bool:
 
 
 def _matched(
-    content: Picture,
-    own: Sequence[Segment],
-    styles: Sequence[Picture],
-    theirs: Sequence[Sequence[Segment]],
-    match: Mapping[str, str],
-) -> tuple[Tensor, list[Tensor]]:
-    """Labels of the content, numbers of its segments, and the same for what is equal to them in styles.
+    own: Sequence[Segment], theirs: Sequence[Sequence[Segment]], match: Mapping[str, str]
+) -> tuple[Tensor, list[Tensor], tuple[Gap, ...]]:
+    """Labels of the content, numbers of its segments, and the same for what is equal to them in styles; what is not.
 
     Segments with the same counterpart have the lowest of their numbers.
     """
-    _check_names(match, [one.name for one in own], content.name)
-    _check_names(match.values(), [one.name for found in theirs for one in found], "the styles' maps")
     number_of, matched = [*range(len(own))], set[int]()
     of_parts: list[dict[str, int]] = []
     for parts in theirs:
@@ -157,36 +163,24 @@ def _matched(
                 matched.add(number)
         of_parts.append(first)
     found = []
-    for picture, parts, numbers in zip(styles, theirs, of_parts, strict=True):
+    for parts, numbers in zip(theirs, of_parts, strict=True):
         known = {name: number_of[number] for name, number in numbers.items()}
-        if len(matched) == len(own):
-            for part in parts:
-                if part.name not in known:
-                    _warn_of_useless(picture, part, content)
         found.append(_painted(parts, [known.get(part.name, len(own)) for part in parts], NOWHERE))
-    for number, segment in enumerate(own):
-        if number not in matched:
-            _warn_of_alone(content, segment, theirs)
     labels = [number_of[number] if number in matched else EVERYWHERE for number in range(len(own))]
-    return _painted(own, labels, EVERYWHERE), found
+    alone = [segment for number, segment in enumerate(own) if number not in matched]
+    return _painted(own, labels, EVERYWHERE), found, tuple(_gaps(alone, theirs, of_parts))
 
 
-def _warn_of_useless(picture: Picture, part: Segment, content: Picture) -> None:
-    warnings.warn(
-        f"{picture.name}: {part.name}, {part.share:.0%} of it, is not in {content.name}, so that nothing is made of it",
-        stacklevel=4,
-    )
-
-
-def _warn_of_alone(content: Picture, segment: Segment, theirs: Iterable[Sequence[Segment]]) -> None:
-    """Say what becomes of a part without a counterpart, unless there is one of a related colour."""
-    if min(segment.distance(part) for parts in theirs for part in parts) <= RELATED:
-        return
-    warnings.warn(
-        f"{content.name}: {segment.name}, {segment.share:.0%} of it, is in no map of a style, so that it is made of "
-        "whatever looks most like it; say what it is with --match",
-        stacklevel=4,
-    )
+def _gaps(
+    alone: Sequence[Segment], theirs: Sequence[Sequence[Segment]], of_parts: Sequence[Mapping[str, int]]
+) -> Iterator[Gap]:
+    """Of the content what has not even a related colour in a style; if it has all it needs, the rest of the styles."""
+    for segment in alone:
+        if min(segment.distance(part) for parts in theirs for part in parts) > RELATED:
+            yield Gap(segment)
+    if not alone:
+        for number, (parts, known) in enumerate(zip(theirs, of_parts, strict=True)):
+            yield from (Gap(part, number) for part in parts if part.name not in known)
 
 
 def _check_names(names: Iterable[str], known: Sequence[str], where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
+
+if TYPE_CHECKING:
+    from impasto.encoders.vgg import VGG
 
 Guidance = Literal["simple", "inside", "all"]
 """How a mask follows the receptive field of a layer."""
