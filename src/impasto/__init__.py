@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from impasto.films.api import film, paint_frames
     from impasto.losses import (
         ContentLoss,
         GramLoss,
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
         PatchLoss,
         Smoothness,
         SumLoss,
+        TemporalLoss,
         WassersteinLoss,
         mixture,
         moments,
     )
     from impasto.methods.blend import BlendSettings
     from impasto.methods.doodle import DoodleSettings
+    from impasto.methods.film import FilmSettings, PaintedFrame
     from impasto.methods.semantic import SemanticSettings
     from impasto.methods.texture import TextureSettings
     from impasto.methods.transfer import TransferSettings
@@ -74,6 +77,7 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
+    "impasto.films.api": ("film", "paint_frames"),
     "impasto.losses": (
         "ContentLoss",
         "GramLoss",
@@ -82,12 +86,14 @@ _HOMES = {
         "PatchLoss",
         "Smoothness",
         "SumLoss",
+        "TemporalLoss",
         "WassersteinLoss",
         "mixture",
         "moments",
     ),
     "impasto.methods.blend": ("BlendSettings",),
     "impasto.methods.doodle": ("DoodleSettings",),
+    "impasto.methods.film": ("FilmSettings", "PaintedFrame"),
     "impasto.methods.semantic": ("SemanticSettings",),
     "impasto.methods.texture": ("TextureSettings",),
     "impasto.methods.transfer": ("TransferSettings",),
@@ -101,6 +107,7 @@ __all__ = [
     "BlendSettings",
     "ContentLoss",
     "DoodleSettings",
+    "FilmSettings",
     "GramLoss",
     "ImpastoError",
     "Interrupted",
@@ -110,6 +117,7 @@ __all__ = [
     "Objective",
     "Optimisation",
     "OutOfMemoryError",
+    "PaintedFrame",
     "PatchLoss",
     "Picture",
     "PictureError",
@@ -120,6 +128,7 @@ __all__ = [
     "Step",
     "SumLoss",
     "Synthesis",
+    "TemporalLoss",
     "Term",
     "TextureSettings",
     "TransferSettings",
@@ -130,11 +139,13 @@ __all__ = [
     "blend",
     "coarse_to_fine",
     "doodle",
+    "film",
     "grid",
     "load_encoder",
     "maps",
     "mixture",
     "moments",
+    "paint_frames",
     "read_picture",
     "rerun",
     "resume",

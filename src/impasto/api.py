@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import batches, jobs
 from impasto.encoders import load_encoder
+from impasto.errors import UsageError
 from impasto.jobs import Job, Observer, Running
 from impasto.machine import Precision
 from impasto.methods import find_method
@@ -237,8 +238,11 @@ def rerun(
     Warns, with a `UserWarning`, about an input that has changed since.
     """
     path = Path(path)
+    record = read_record(path)
+    if record.method == "film":
+        raise UsageError(f"{path}: is a film: call impasto.film with the settings of its record, or type impasto rerun")
     job = Job.from_record(
-        read_record(path),
+        record,
         path.parent,
         changes,
         device=device,

@@ -18,6 +18,8 @@ from cyclopts import App, CycloptsError, Parameter, Token
 from impasto import __version__
 from impasto.console import Console, choose_console
 from impasto.errors import ImpastoError, Interrupted, UsageError
+from impasto.films.command import FilmOutputOptions
+from impasto.films.report_command import film_report_command
 from impasto.library_commands import library_app
 from impasto.map_command import maps_command
 from impasto.methods import METHODS, Method
@@ -96,7 +98,8 @@ class Call:
     paths: Sequence[Path]
     settings: dict[str, Any]
     where: dict[str, Any]
-    output: OutputOptions
+    output: Any
+    """`OutputOptions`, or those of films."""
 
 
 Act = Callable[..., None]
@@ -161,15 +164,17 @@ def build_app(words: Sequence[str], console: Console) -> App:
     _add_record_commands(app, console)
     _add_info_command(app, console)
     app.command(maps_command(console), name="maps")
+    app.command(film_report_command(console), name="film-report")
     app.command(library_app(console))
     return app
 
 
 def _commands(console: Console) -> Iterator[tuple[str, str, Callable[[], Callable[..., None]]]]:
     """Names, summaries and makers of the commands that take a method's settings."""
+    own = {"blend": partial(_blend_command, console), "film": partial(_film_command, console)}
     for method in METHODS.values():
         make = partial(_method_command, method, partial(_run_method, method, console))
-        yield method.name, method.summary, partial(_blend_command, console) if method.name == "blend" else make
+        yield method.name, method.summary, own.get(method.name, make)
     transfer = METHODS["transfer"]
     yield "grid", "Paint many photographs in many manners, and a sheet of them all.", partial(_grid_command, console)
     yield (
@@ -188,7 +193,9 @@ def _stub() -> None:
     """Stands in the list of commands for a method that is not called."""
 
 
-def _method_command(method: Method, act: Act, extra: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
+def _method_command(
+    method: Method, act: Act, extra: Sequence[inspect.Parameter] = (), output_options: type[Any] = OutputOptions
+) -> Callable[..., None]:
     """A command that takes a method's inputs and settings."""
     kind = inspect.Parameter
     positional = [
@@ -198,7 +205,7 @@ def _method_command(method: Method, act: Act, extra: Sequence[inspect.Parameter]
     if method.several:
         more = Annotated[Path, Parameter(help=f"Further {method.inputs[-1]} pictures.", show_default=False)]
         positional.append(kind("more", kind.VAR_POSITIONAL, annotation=more))
-    return _command(method, positional, extra, act)
+    return _command(method, positional, extra, act, output_options)
 
 
 def _grid_command(console: Console) -> Callable[..., None]:
@@ -218,26 +225,39 @@ def _blend_command(console: Console) -> Callable[..., None]:
     return _command(METHODS["blend"], [content, works], [STYLE_SET, *wanted, EXPLAIN], partial(_run_blend, console))
 
 
+def _film_command(console: Console) -> Callable[..., None]:
+    def act(call: Call) -> None:
+        from impasto.films.command import run_film
+
+        run_film(console, call.paths, call.settings, call.where, call.output)
+
+    return _method_command(METHODS["film"], act, output_options=FilmOutputOptions)
+
+
 def _command(
-    method: Method, positional: Sequence[inspect.Parameter], extra: Sequence[inspect.Parameter], act: Act
+    method: Method,
+    positional: Sequence[inspect.Parameter],
+    extra: Sequence[inspect.Parameter],
+    act: Act,
+    output_options: type[Any] = OutputOptions,
 ) -> Callable[..., None]:
     """A function whose signature holds paths, `extra` options, a method's settings, and those of output and machine."""
 
     def command(
         *paths: Path,
-        output: OutputOptions | None = None,
+        output: Any = None,
         machine: MachineOptions | None = None,
         talk: TalkOptions | None = None,
         **options: Any,
     ) -> None:
         given = {name: value for name, value in options.items() if value is not None}
         own = {one.name: given.pop(one.name, one.default) for one in extra}
-        act(Call(paths, given, asdict(machine or MachineOptions()), output or OutputOptions()), **own)
+        act(Call(paths, given, asdict(machine or MachineOptions()), output or output_options()), **own)
 
     kind = inspect.Parameter
     parameters = [*positional, *extra]
     parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
-    shared = {"output": OutputFlags, "machine": MachineFlags, "talk": TalkFlags}
+    shared = {"output": Annotated[output_options | None, FLAT], "machine": MachineFlags, "talk": TalkFlags}
     parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -295,7 +315,7 @@ def _add_record_commands(app: App, console: Console) -> None:
         Parameters
         ----------
         picture
-            A picture that impasto made, or the .json written beside it.
+            A picture or film that impasto made, or the .json written beside a picture.
         set_
             A setting or an input to change, as key=value; may be given several times.
         """
@@ -304,8 +324,14 @@ def _add_record_commands(app: App, console: Console) -> None:
 
         record = read_record(picture)
         job = Job.from_record(record, picture.parent, _changes(set_ or []), **asdict(machine or MachineOptions()))
+        options = output or OutputOptions()
+        if record.method == "film":
+            from impasto.films.command import perform
+
+            perform(console, job, FilmOutputOptions(options.output, options.force, preview=options.preview), picture)
+            return
         result = picture.with_suffix(".png") if picture.suffix == ".json" else picture
-        _perform(job, output or OutputOptions(), console, result)
+        _perform(job, options, console, result)
 
     @app.command
     def resume(
@@ -319,11 +345,18 @@ def _add_record_commands(app: App, console: Console) -> None:
         Parameters
         ----------
         checkpoint
-            The file that Ctrl-C or a crash left behind, ending in .checkpoint.safetensors.
+            The file that Ctrl-C or a crash left behind, ending in .checkpoint.safetensors; of a film the
+            folder, ending in .unfinished.
         """
         from impasto import jobs
+        from impasto.films.session import is_film_checkpoint, perform_film, resume_film
         from impasto.output import Output
         from impasto.session import perform
+
+        if is_film_checkpoint(checkpoint):
+            film, place = resume_film(checkpoint, console.download)
+            perform_film(film, place, console)
+            return
 
         running, saved = jobs.resume(checkpoint, console.download)
         output = Output.from_json(saved, checkpoint).settled(running.job.paths.values())

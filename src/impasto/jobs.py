@@ -252,7 +252,7 @@ class Running:
             torch=torch.__version__,
             method=self.job.method.name,
             settings=self.job.settings.model_dump(),
-            inputs=tuple(_input_record(role, picture) for role, picture in self.pictures.items()),
+            inputs=tuple(InputRecord.of(role, picture) for role, picture in self.pictures.items()),
             encoder=self.work.encoder.name,
             encoder_checksum=weights_checksum(self.work.encoder),
             device=str(self.machine.device),
@@ -373,7 +373,7 @@ def _find_input(one: InputRecord, beside: Path, advice: str) -> Path:
         raise PictureError(f"{one.path}: no such file any more; {remedy}")
     if len(candidates) == 1:
         return candidates[0]
-    return next((path for path in candidates if _sha256(path) == one.sha256), candidates[0])
+    return next((path for path in candidates if path.is_file() and _sha256(path) == one.sha256), candidates[0])
 
 
 def _moved_encoder(settings: Settings, beside: Path) -> dict[str, str]:
@@ -388,22 +388,12 @@ def _moved_encoder(settings: Settings, beside: Path) -> dict[str, str]:
 
 def _candidates(path: Path, beside: Path) -> list[Path]:
     """The files that a recorded path may mean: from here, from the folder `beside`, and in it."""
-    return [one for one in dict.fromkeys((path, beside / path, beside / path.name)) if one.is_file()]
+    return [one for one in dict.fromkeys((path, beside / path, beside / path.name)) if one.exists()]
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _input_record(role: str, picture: Picture) -> InputRecord:
-    return InputRecord(
-        role=role,
-        path=str(picture.path).encode("utf-8", "backslashreplace").decode() if picture.path else None,
-        sha256=picture.sha256,
-        width=picture.width,
-        height=picture.height,
-    )
 
 
 def _name(role: str, source: Source) -> str:

@@ -12,7 +12,7 @@ COMMON = Group("Options everybody needs", sort_key=0)
 GROUPS = {
     name: Group(name.capitalize(), sort_key=place)
     for place, name in enumerate(
-        ("picture", "style", "content", "maps", "regions", "colour", "optimisation", "output", "machine"), 1
+        ("picture", "style", "content", "time", "maps", "regions", "colour", "optimisation", "output", "machine"), 1
     )
 }
 MAX_PIXELS = 200_000_000

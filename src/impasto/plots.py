@@ -42,11 +42,7 @@ def plot_losses(history: Sequence[Moment], path: str | PathLike[str]) -> None:
     """Write `draw_losses` as PNG, SVG or PDF, by suffix; raises `PictureError`."""
     path = Path(path)
     check_plottable(path)
-    try:
-        with atomic_write(path) as temporary:
-            draw_losses(history).savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
-    except OSError as error:
-        raise PictureError(write_failure(path, error)) from error
+    write_figure(draw_losses(history), path)
 
 
 @dataclass(frozen=True)
@@ -77,6 +73,11 @@ def plot_bars(bars: Sequence[Bar], what: str, path: Path) -> None:
         image = OffsetImage(np.asarray(bar.picture), zoom=min(36 / bar.picture.height, 52 / bar.picture.width))
         at = ("axes fraction", "data"), "offset points"
         panel.add_artist(AnnotationBbox(image, (0, place), (-31, 0), *at, frameon=False, annotation_clip=False))
+    write_figure(figure, path)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by suffix; raises `PictureError`."""
     try:
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)

@@ -12,9 +12,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from impasto.errors import PictureError
 from impasto.pictures.files import read_embedded_record
+from impasto.pictures.film_format import CONTAINERS
+from impasto.pictures.film_writing import read_film_record
+from impasto.pictures.numbered import is_pattern
+from impasto.pictures.picture import Picture
 from impasto.synthesis.optimize import Moment
 
 LONGEST_HISTORY = 200
+FILM_SUFFIXES = frozenset((*CONTAINERS, ".gif", ".apng"))
+"""Of files that hold their record as films do."""
 
 
 class InputRecord(BaseModel):
@@ -27,6 +33,16 @@ class InputRecord(BaseModel):
     sha256: str | None
     width: int
     height: int
+
+    @classmethod
+    def of(cls, role: str, picture: Picture) -> InputRecord:
+        return cls(
+            role=role,
+            path=str(picture.path).encode("utf-8", "backslashreplace").decode() if picture.path else None,
+            sha256=picture.sha256,
+            width=picture.width,
+            height=picture.height,
+        )
 
     def seen_from(self, folder: Path) -> InputRecord:
         if self.path is None:
@@ -100,13 +116,19 @@ class Record(BaseModel):
 
 
 def read_record(path: Path) -> Record:
-    """The record embedded in a picture, or in a .json beside one; raises `PictureError` if there is none."""
+    """The record embedded in a picture or film, or in a .json beside one; raises `PictureError` if there is none."""
     if path.suffix == ".json":
         return Record.from_json(_read_text(path), path.name)
-    text = read_embedded_record(path)
+    text = read_film_record(path) if _may_be_film(path) else read_embedded_record(path)
     if text is None:
-        raise PictureError(f"{path}: holds no impasto record; rerun needs a picture that impasto wrote, or its .json")
+        raise PictureError(
+            f"{path}: holds no impasto record; rerun needs a picture or film that impasto wrote, or its .json"
+        )
     return Record.from_json(text, str(path))
+
+
+def _may_be_film(path: Path) -> bool:
+    return path.is_dir() or is_pattern(path) or path.suffix.lower() in FILM_SUFFIXES
 
 
 def thinned(history: Sequence[Moment]) -> tuple[MomentRecord, ...]:

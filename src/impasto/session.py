@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ def perform(running: Running, output: Output, console: Console) -> Result:
         console.begin(running, running.estimate_seconds())
         for remark in running.remarks:
             console.note(remark)
-        with _stopped_by_signals(running):
+        with stopped_by_signals(running.cancel):
             result = _work(running, output, console, keeper)
         keeper.clean_up()
         if result.origins is not None:
@@ -191,13 +192,13 @@ def _way_on(checkpoint: Path) -> str:
 
 
 @contextmanager
-def _stopped_by_signals(running: Running) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the work after the step at hand; a second one at once."""
+def stopped_by_signals(cancel: threading.Event) -> Iterator[None]:
+    """The first SIGINT or SIGTERM sets `cancel`, and so ends the work after the step at hand; a second one at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if running.cancel.is_set():
+        if cancel.is_set():
             raise KeyboardInterrupt
-        running.cancel.set()
+        cancel.set()
 
     try:
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

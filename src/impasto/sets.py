@@ -42,20 +42,25 @@ def blend_job(
     works: Sequence[Source | Selection],
     settings: Mapping[str, Any],
     wanted: Wanted = EVERYTHING,
+    *,
+    seen: Source | None = None,
+    method: str = "blend",
     **where: Any,
 ) -> Job:
     """The job of a blend of pictures, and of those in folders and libraries.
 
     Of a library the works are chosen whose mixture is nearest to the content, by their sketches: the blend finds the
     mixture of these exactly. Unless works have weights, pictures of the same content count once, and a `UserWarning`
-    says so. Raises `UsageError`, `LibraryError` and `PictureError`.
+    says so. `seen` is what they are chosen by where the content is no picture, but a film for that `method`.
+    Raises `UsageError`, `LibraryError` and `PictureError`.
     """
-    method = find_method("blend")
+    found = find_method(method)
     if not works:
-        raise UsageError(method.takes(1))
-    model = method.settings.of(**settings)
+        raise UsageError(found.takes(1))
+    model = found.settings.of(**settings)
     _check_folders(content, [one for one in works if _is_folder(one)])
-    sets = [_Set.of(one, content, wanted, model, where.get("max_pixels", Job.max_pixels)) for one in works]
+    limit = where.get("max_pixels", Job.max_pixels)
+    sets = [_Set.of(one, content if seen is None else seen, wanted, model, limit) for one in works]
     if wanted != EVERYTHING and not any(one.chosen for one in sets):
         raise UsageError("tag, author, text and prefer: choose among the works of a library, and none is given")
     pictures = [picture for one in sets for picture in one.pictures]
@@ -65,8 +70,8 @@ def blend_job(
         settings = {**settings, "style_weights": tuple(weight for one in sets for weight in one.all_weights)}
     elif settings.get("style_weights") is None:
         pictures = _each_once(pictures)
-    inputs = dict(zip(method.roles(1 + len(pictures)), [content, *pictures], strict=True))
-    return Job.of("blend", inputs, settings, remarks=tuple(one.chosen for one in sets if one.chosen), **where)
+    inputs = dict(zip(found.roles(1 + len(pictures)), [content, *pictures], strict=True))
+    return Job.of(method, inputs, settings, remarks=tuple(one.chosen for one in sets if one.chosen), **where)
 
 
 @dataclass(frozen=True)

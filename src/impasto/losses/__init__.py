@@ -10,6 +10,7 @@ from impasto.losses.patches import PatchLoss
 from impasto.losses.pixels import PixelLoss
 from impasto.losses.smoothness import Smoothness
 from impasto.losses.style import StyleLoss
+from impasto.losses.temporal import TemporalLoss, long_term
 from impasto.losses.wasserstein import WassersteinLoss
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "StyleLoss",
     "SumLoss",
     "Sums",
+    "TemporalLoss",
     "WassersteinLoss",
     "Weights",
+    "long_term",
     "mixture",
     "moments",
     "moments_of_parts",

@@ -101,6 +101,12 @@ METHODS = {
             several=True,
         ),
         Method("doodle", "Make a painting of a doodle in a few colours.", ("layout", "style"), several=True),
+        Method(
+            "film",
+            "Repaint a film in the manner of paintings, without flicker.",
+            ("content", "style"),
+            several=True,
+        ),
         Method("texture", "Make more of a texture, of any size, seamless if wanted.", ("texture",), several=True),
     )
 }

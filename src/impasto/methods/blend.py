@@ -27,9 +27,10 @@ from impasto.library.signature import Signature, signatures
 from impasto.losses import Shares
 from impasto.machine import Machine
 from impasto.methods import numbered
+from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.regions import Region, refuse_contradictions
 from impasto.methods.settings import setting
-from impasto.methods.style import statistics
+from impasto.methods.style import StyleSettings, statistics
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.picture import Picture
@@ -40,10 +41,9 @@ CELL = 64
 """Side of a cell in the masks of patches and tiles, which are made larger or smaller as needed."""
 
 
-class BlendSettings(TransferSettings):
-    """Settings of `blend`. `style_weights` say which works are to be preferred."""
+class MixtureSettings(StyleSettings, OptimisationSettings):
+    """Settings of how works are mixed."""
 
-    style_loss: Literal["gram", "wasserstein"] = statistics()
     character: Annotated[float, Field(ge=0, le=1)] = setting(
         0.0, "style", "From the style nearest to the photograph (0) to the mean of all works (1).", common=True
     )
@@ -53,6 +53,11 @@ class BlendSettings(TransferSettings):
     max_works: Annotated[int, Field(ge=1)] | None = setting(None, "style", "Most works that take part (1 …).")
     joint: bool = setting(False, "style", "The same weights for all layers, fine and coarse; else each has its own.")
 
+
+class BlendSettings(MixtureSettings, TransferSettings):
+    """Settings of `blend`. `style_weights` say which works are to be preferred."""
+
+    style_loss: Literal["gram", "wasserstein"] = statistics()
     patches: Annotated[int, Field(ge=1, le=3)] = setting(
         1, "style", "Cuts every work into so many patches each way, which take part one by one (1 … 3)."
     )
@@ -85,7 +90,7 @@ def blend(
     known = {} if known is None else known
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
     tiles = [*_tiles(content, settings.local)]
-    mixtures = mixtures_of(encoder, [tile.content for tile in tiles], styles, settings, known)
+    mixtures = mixtures_of(encoder, [tile.content for tile in tiles], styles, settings, known, settings.patches)
     work_of, masks = _parts(styles, settings.patches)
     used = np.flatnonzero(sum(one.mean_weights for one in mixtures) > 0)
     numbers, own_masks = work_of[used], [masks[part] for part in used]
@@ -155,15 +160,16 @@ def mixtures_of(
     encoder: VGG,
     contents: Sequence[Picture],
     works: Sequence[Picture],
-    settings: BlendSettings,
+    settings: MixtureSettings,
     known: dict[Any, Any],
+    patches: int = 1,
 ) -> list[Mixture]:
     """The mixtures of works, or of all their patches one work after the other, nearest to contents."""
     encoder.check_layers(settings.style_layer_weights)
     prior = np.array(settings.shares(len(works)))
-    parts = [own for work in works for own in _signatures(encoder, work, settings, settings.patches, known)]
+    parts = [own for work in works for own in _signatures(encoder, work, settings, patches, known)]
     targets = [_signatures(encoder, content, settings, 1, known)[0] for content in contents]
-    each = settings.patches**2
+    each = patches**2
     return [
         mix(
             target,
@@ -179,7 +185,7 @@ def mixtures_of(
 
 
 def _signatures(
-    encoder: VGG, picture: Picture, settings: BlendSettings, patches: int, known: dict[Any, Any]
+    encoder: VGG, picture: Picture, settings: MixtureSettings, patches: int, known: dict[Any, Any]
 ) -> list[Signature]:
     layers = sorted(settings.style_layer_weights)
     key = ("signatures", picture.sha256 or picture, settings.encoder, settings.pooling, patches, *layers)

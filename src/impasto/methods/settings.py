@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from impasto.errors import UsageError, near_match
 from impasto.methods import numbered
 
-Group = Literal["picture", "style", "content", "maps", "regions", "colour", "optimisation", "machine"]
+Group = Literal["picture", "style", "content", "time", "maps", "regions", "colour", "optimisation", "machine"]
 
 
 def setting(default: Any, group: Group, description: str, *, common: bool = False, **constraints: Any) -> Any:

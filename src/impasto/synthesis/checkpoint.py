@@ -1,11 +1,11 @@
-"""A synthesis on disk: written whole or not at all, read without running anything."""
+"""Unfinished work on disk: written whole or not at all, read without running anything."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,14 +13,19 @@ from torch import Tensor
 
 from impasto.errors import PictureError
 from impasto.pictures.atomic import atomic_write
-from impasto.synthesis.optimize import Synthesis
 
 KEY = "impasto-checkpoint"
 
 
-def save_checkpoint(path: Path, synthesis: Synthesis, about: dict[str, Any]) -> None:
-    """Write the state of a synthesis, with `about` (plain JSON values) saying what it belongs to; raises `OSError`."""
-    tensors, rest = synthesis.state()
+class Stoppable(Protocol):
+    """Work that can be gone on with from what it says of itself."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]: ...
+
+
+def save_checkpoint(path: Path, work: Stoppable, about: dict[str, Any]) -> None:
+    """Write the state of some work, with `about` (plain JSON values) saying what it belongs to; raises `OSError`."""
+    tensors, rest = work.state()
     rows = {name: _as_stored(value.detach().cpu()) for name, value in tensors.items()}
     with atomic_write(path) as temporary:
         try:

@@ -43,6 +43,10 @@ class Objective:
         self.bfloat16 = bfloat16
         self.tile = tile
 
+    def with_term(self, term: Term) -> Objective:
+        """The same with one more term."""
+        return Objective(self.encoder, [*self.terms, term], bfloat16=self.bfloat16, tile=self.tile)
+
     def __call__(
         self, picture: Tensor, strengths: Mapping[str, float] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -93,7 +93,9 @@ class Synthesis:
         objective_at: Callable[[Scale], Objective],
         start: Callable[[Scale], Tensor],
         optimisation: Optimisation,
+        moments: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """`moments` are what an optimiser has learnt of a picture like this one, of the first scale's size."""
         self.schedule = schedule
         self.optimisation = optimisation
         self.strengths: dict[str, float] = {}
@@ -107,12 +109,17 @@ class Synthesis:
         self._rate = 1.0
         self._average = _channels_last(start(schedule[0]))
         self._average_weight = 0.0
-        self._optimiser = optimisation.begin(self._average, self._rate, {})
+        self._optimiser = optimisation.begin(self._average, self._rate, dict(moments or {}))
 
     @property
     def picture(self) -> Tensor:
         """The averaged picture so far `(1, 3, H, W)`, 0..1."""
         return self._average.clamp(0, 1)
+
+    @property
+    def moments(self) -> dict[str, Tensor]:
+        """What the optimiser has learnt about the gradient; the next step changes it."""
+        return self._optimiser.moments()
 
     @property
     def scale(self) -> Scale:

@@ -1,0 +1,86 @@
+"""`impasto film` and `impasto film-report`, as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from impasto.console import Console
+from impasto.options import COMMON, OUTPUT
+
+if TYPE_CHECKING:
+    from impasto.jobs import Job
+
+
+@dataclass(frozen=True)
+class FilmOutputOptions:
+    """Where films go. Names of fields are names of options."""
+
+    output: Annotated[
+        Path | None,
+        Parameter(
+            name=["--output", "-o"],
+            group=COMMON,
+            help="Where the film goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .png (animated), or a folder of frames. "
+            "[default: named after the inputs]",
+        ),
+    ] = None
+    force: Annotated[
+        bool,
+        Parameter(group=OUTPUT, negative=(), show_default=False, help="Overwrite what exists; otherwise numbered."),
+    ] = False
+    quality: Annotated[
+        Literal["draft", "good", "high", "master"], Parameter(group=OUTPUT, help="Of the film's compression.")
+    ] = "high"
+    codec: Annotated[
+        Literal["h264", "h265", "vp9", "av1", "prores"] | None,
+        Parameter(group=OUTPUT, help="How it is compressed. [default: h264, in .webm vp9]"),
+    ] = None
+    beside: Annotated[
+        Literal["source", "frames"] | None,
+        Parameter(
+            group=OUTPUT,
+            help="A second film: the source beside the result (source), or with each frame painted alone between "
+            "them (frames; six times the work).",
+        ),
+    ] = None
+    preview: Annotated[
+        bool, Parameter(group=OUTPUT, show_default=False, help="Whether the last frame is on disk while work goes on.")
+    ] = True
+
+
+def run_film(
+    console: Console,
+    paths: Sequence[Path],
+    settings: Mapping[str, Any],
+    where: Mapping[str, Any],
+    options: FilmOutputOptions,
+) -> None:
+    """Paint a film; raises `ImpastoError`s."""
+    from impasto.films.jobs import film_job
+    from impasto.films.output import default_film
+
+    job = film_job(paths, settings, **where)
+    perform(console, job, options, default_film(paths))
+
+
+def perform(console: Console, job: Job, options: FilmOutputOptions, default: Path) -> None:
+    """Do a film job; raises `ImpastoError`s."""
+    from impasto.films.output import FilmOutput
+    from impasto.films.running import FilmRunning
+    from impasto.films.session import perform_film
+
+    running = FilmRunning.begin(job, console.download)
+    output = FilmOutput(
+        options.output or default,
+        codec=options.codec,
+        quality=options.quality,
+        beside=options.beside,
+        preview=options.preview,
+        force=options.force,
+    )
+    perform_film(running, output.settled(job.paths.values()), console)

@@ -1,0 +1,225 @@
+"""A film painted in front of somebody: progress, a preview, checkpoints, and what happens on Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from impasto.console import Console, duration, shell_word
+from impasto.encoders import DownloadObserver
+from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
+from impasto.films.output import FilmOutput
+from impasto.films.reels import Reels
+from impasto.films.running import FilmRunning
+from impasto.films.workshop import remove_folder
+from impasto.jobs import Job
+from impasto.methods.film import PaintedFrame
+from impasto.pictures.atomic import write_failure
+from impasto.pictures.files import write_picture
+from impasto.pictures.film import Frame
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import fit, resize
+from impasto.records import Record
+from impasto.session import LARGEST_PREVIEW, SECONDS_BETWEEN_PREVIEWS, SHARE_OF_CHECKPOINTS, stopped_by_signals
+from impasto.synthesis.checkpoint import load_checkpoint, save_checkpoint
+
+CHECKPOINT = "film.checkpoint.safetensors"
+SECONDS_BETWEEN_CHECKPOINTS = 8.0
+
+
+def perform_film(running: FilmRunning, output: FilmOutput, console: Console) -> None:
+    """Paint a film to its end and write it, with a preview and checkpoints on the way.
+
+    Interrupted by Ctrl-C or SIGTERM it raises `Interrupted`, which says how to go on; after any other failure, too,
+    what was reached is kept. Where the film itself breaks off, what comes before is finished, and `PictureError` says
+    so.
+    """
+    console.note(headline(running))
+    keeper = _Keeper(running, output, console)
+    with stopped_by_signals(running.cancel):
+        try:
+            broken, end = _paint(running, keeper, console)
+            keeper.finish(end)
+        except Interrupted:
+            raise keeper.stopped() from None
+        except Exception:
+            keeper.keep()
+            raise
+        finally:
+            console.finish()
+    for path in output.files:
+        console.result(str(path), _facts(running, path))
+    if broken is not None:
+        raise PictureError(f"{broken}; {output.path.name} ends there")
+
+
+def resume_film(place: Path, downloads: DownloadObserver | None = None) -> tuple[FilmRunning, FilmOutput]:
+    """Go on from the folder of unfinished work, or the checkpoint in it; raises `ImpastoError`s."""
+    checkpoint = place / CHECKPOINT if place.is_dir() else place
+    tensors, state, about = load_checkpoint(checkpoint)
+    foreign = f"{checkpoint}: is damaged, or a checkpoint of another version of impasto; start the work anew"
+    try:
+        record = Record.model_validate(about["record"])
+        folder, where = Path(about["folder"]), dict(about["where"])
+        job = Job.from_record(record, folder, advice="put it back there to go on", **where)
+        output = FilmOutput.from_json(about["output"], checkpoint.parent)
+    except ImpastoError:
+        raise
+    except (KeyError, ValueError, TypeError):
+        raise PictureError(foreign) from None
+    running = FilmRunning.prepare(job, downloads)
+    for message in running.changed_files():
+        raise PictureError(f"{message}; the work cannot go on with it: start anew")
+    try:
+        running.go_on_from(tensors, state)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+        raise PictureError(foreign) from None
+    return running, output
+
+
+def is_film_checkpoint(place: Path) -> bool:
+    """Whether a path is that of a film's unfinished work."""
+    return place.name == CHECKPOINT or (place / CHECKPOINT).exists()
+
+
+def headline(running: FilmRunning) -> str:
+    """`clip.mp4 640×360, 93 frames, 30 a second, with sound · starry-night.jpg 1200×950 · lite on cpu · seed 0`."""
+    film, total = running.film, running.total
+    facts = [f"{film.path.name} {film.width}×{film.height}"]
+    facts += [] if total is None else [f"{total} frames"]
+    facts.append(f"{float(film.rate):g} a second")
+    facts += ["with sound"] if film.has_sound else []
+    styles = [f"{one.name} {one.width}×{one.height}" for one in running.sources.styles]
+    machine = f"{running.encoder} on {running.machine.describe()}"
+    return " · ".join([", ".join(facts), *styles, machine, f"seed {running.settings.seed}"])
+
+
+def _paint(running: FilmRunning, keeper: _Keeper, console: Console) -> tuple[PictureError | None, Fraction]:
+    """Paint all frames; what the film broke off with, if it did, and when its last frame ends, in seconds."""
+    broken: PictureError | None = None
+    end = Fraction(0)
+    began, done = time.perf_counter(), running.painted
+    frames = running.frames()
+    while True:
+        try:
+            frame, pictures = next(frames)
+        except StopIteration:
+            break
+        except PictureError as error:
+            if not running.painted:
+                raise
+            broken = error
+            break
+        keeper.before(frame)
+        painted = running.paint(frame, pictures)
+        keeper.after(frame, pictures, painted)
+        end = frame.time + 1 / running.film.rate
+        seconds = (time.perf_counter() - began) * running.painted / (running.painted - done)  # at the pace of now
+        console.progress("frames", running.painted, max(running.total or 0, running.painted), seconds)
+    if not running.painted:
+        raise UsageError("between: there are no frames at these times: the film is shorter")
+    return broken, end
+
+
+def _facts(running: FilmRunning, path: Path) -> dict[str, Any]:
+    record = running.record()
+    return {
+        "width": record.width,
+        "height": record.height,
+        "frames": running.painted,
+        "seconds": record.seconds,
+        "peak_memory": record.peak_memory,
+        "again": f"impasto rerun {shell_word(path)}",
+    }
+
+
+class _Keeper:
+    """What is on disk while a film is painted: the frames, a checkpoint every few seconds, a preview."""
+
+    def __init__(self, running: FilmRunning, output: FilmOutput, console: Console) -> None:
+        self.running, self.output, self.console = running, output, console
+        self.reels = Reels.of(running, output)
+        self.reels.forget_from(running.next)
+        self._checked = self._shown = time.monotonic()
+        self._waited = SECONDS_BETWEEN_CHECKPOINTS
+        self._said_preview = False
+
+    def before(self, frame: Frame) -> None:
+        """Called before a frame is painted: those before it may become a part."""
+        if self.reels.is_full():
+            self._save()
+            self.reels.pack(frame.time)
+        elif time.monotonic() - self._checked > self._waited:
+            self._save()
+
+    def after(self, frame: Frame, pictures: Mapping[str, Picture], painted: PaintedFrame) -> None:
+        """Called with each painted frame."""
+        self.reels.add(frame, pictures, painted)
+        if self.output.preview and (time.monotonic() - self._shown > SECONDS_BETWEEN_PREVIEWS or painted.number == 0):
+            self._shown = time.monotonic()
+            self._write_preview(painted.picture)
+
+    def finish(self, end: Fraction) -> None:
+        """Write the films, and remove what they were made of."""
+        self._save()
+        self.reels.pack(end, at_least=1)
+        self.reels.write(end)
+        remove_folder(self.output.workshop)
+        with suppress(OSError):
+            self.output.preview_path.unlink(missing_ok=True)
+
+    def stopped(self) -> Interrupted:
+        """What to raise when somebody stopped the work, after saving it."""
+        reached = f"stopped after {self.running.painted} frames, {duration(self.running.seconds)}"
+        if not self.running.painted:
+            remove_folder(self.output.workshop)
+            return Interrupted(f"{reached}; nothing was painted yet")
+        try:
+            self._save()
+        except ImpastoError as error:
+            return Interrupted(f"{reached}, but not saved: {error}")
+        return Interrupted(f"{reached}, and saved; go on with: {self._way_on()}")
+
+    def keep(self) -> None:
+        """Save what a failure left, if there is something; saying so must not hide the failure."""
+        if not self.running.painted:
+            remove_folder(self.output.workshop)
+            return
+        with suppress(ImpastoError):
+            self._save()
+        if (self.output.workshop / CHECKPOINT).exists():
+            self.console.note(f"what was painted is kept; go on with: {self._way_on()}")
+
+    def _way_on(self) -> str:
+        return f"impasto resume {shell_word(self.output.workshop)}"
+
+    def _save(self) -> None:
+        """Write the checkpoint; those of large frames take long, and come less often."""
+        job, path = self.running.job, self.output.workshop / CHECKPOINT
+        where = {"device": str(job.device), "precision": job.precision, "threads": job.threads}
+        about = {
+            "record": self.running.record().model_dump(mode="json"),
+            "folder": str(Path.cwd()),
+            "output": self.output.to_json(),
+            "where": {**where, "memory": job.memory, "max_pixels": job.max_pixels},
+        }
+        began = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(path, self.running, about)
+        except OSError as error:
+            raise PictureError(write_failure(path, error)) from error
+        self._checked = time.monotonic()
+        self._waited = max(SECONDS_BETWEEN_CHECKPOINTS, (self._checked - began) / SHARE_OF_CHECKPOINTS)
+
+    def _write_preview(self, picture: Picture) -> None:
+        height, width = fit(picture.height, picture.width, min(LARGEST_PREVIEW, max(picture.height, picture.width)))
+        with suppress(ImpastoError):
+            write_picture(Picture(resize(picture.pixels, height, width)), self.output.preview_path, quality=85)
+            if not self._said_preview:
+                self._said_preview = True
+                self.console.note(f"preview: {self.output.preview_path}")

@@ -1,0 +1,536 @@
+"""Films: every frame in the manner of a painting, without flicker.
+
+Ruder, Dosovitskiy & Brox, "Artistic style transfer for videos" (2016; 2018). What differs here: losses are relative;
+what the frame before did not show begins as the frame itself with the change that the frame before had, not as the
+bare photograph; the optimiser's moments are carried along the flow, so that what has settled stays; the mean colour
+of what was seen before is held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.encoders import load_encoder
+from impasto.errors import UsageError, counted
+from impasto.losses import TemporalLoss, long_term
+from impasto.machine import Machine, explained_memory
+from impasto.methods.blend import MixtureSettings, mixtures_of
+from impasto.methods.maps import MapSettings, maps_of
+from impasto.methods.regions import Region
+from impasto.methods.settings import Strength, Words, setting, words_of
+from impasto.methods.transfer import TransferSettings, transfer
+from impasto.methods.work import Work
+from impasto.motion import (
+    Dis,
+    FlowEstimator,
+    FlowFiles,
+    Flows,
+    both_ways,
+    consistency,
+    flow_files,
+    is_cut,
+    read_cuts,
+    resized_flow,
+    warp,
+)
+from impasto.pictures.footage import Frame
+from impasto.pictures.maps import Maps, understood
+from impasto.pictures.picture import Picture
+from impasto.pictures.resize import resize, resize_mask
+from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term
+from impasto.synthesis.optimisers import resampled_moments
+
+TEMPORAL = 30.0
+"""What a temporal strength of 1 stands for (docs/decisions/0015-film.md)."""
+LATER_RATE = 3.0
+"""Learning rate of all frames but a shot's first, times that: with the moments carried, steps are smaller."""
+COARSER, NEW = 2, 0.1
+"""Steps at half the size, over those at the finest scale, where that share of a frame or more is new: what comes into
+view finds its shape there. Where nothing does, they would keep a picture that stands still in motion."""
+STILL, ENOUGH_TO_HOLD = 0.5, 0.5
+"""Pixels by which what is called still may move; share of a frame that must be so for its mean colour to be held in
+full. Where a camera moves, colours have to follow what comes into view, and are let go."""
+ESTIMATORS = {"dis": Dis("medium"), "fast": Dis("ultrafast"), "half": Dis("medium", 0.5)}
+NONE = "none"
+
+
+def _check_distances(distances: tuple[int, ...]) -> tuple[int, ...]:
+    if list(distances) != sorted({*distances}) or distances[0] != 1:
+        raise ValueError("needs rising whole numbers from 1 on, such as 1,2,4")
+    return distances
+
+
+def _check_times(times: tuple[float, ...]) -> tuple[float, ...]:
+    if list(times) != sorted(times):
+        raise ValueError("needs rising times, in seconds, such as 0,4")
+    return times
+
+
+def _numbers(value: Any) -> Any:
+    """Numbers from `"0s,4s"`, or a sequence of them as it is."""
+    return [word.removesuffix("s") for word in words_of(value)] if isinstance(value, str) else value
+
+
+Distances = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1000)], ...],
+    BeforeValidator(_numbers),
+    AfterValidator(_check_distances),
+]
+Times = Annotated[
+    tuple[Annotated[float, Field(ge=0)], ...],
+    BeforeValidator(_numbers),
+    AfterValidator(_check_times),
+]
+
+
+class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
+    """Settings of `film`."""
+
+    picture_fields: ClassVar[Mapping[str, str]] = {**TransferSettings.picture_fields, "maps": "map"}
+
+    temporal_strength: Strength = setting(
+        1.0, "time", "How strongly what was seen before stays as it was (0 … 1000).", common=True
+    )
+    frame_steps: Annotated[int, Field(ge=1, le=100_000)] = setting(
+        7,
+        "time",
+        "Steps for each frame after the first of its shot, twice as many at half the size (1 …).",
+        common=True,
+    )
+    frame_start: Literal["warped", "previous", "frame"] = setting(
+        "warped", "time", "Where such a frame begins: the last painted one moved along (`warped`) or not, or itself."
+    )
+    distances: Distances = setting(
+        (1,), "time", "How many frames back are compared, as in 1,10,20: the nearest that shows a place counts."
+    )
+    flow: Annotated[str, Field(min_length=1)] = setting(
+        "dis",
+        "time",
+        "Motion by `dis`, `half` (at half the size), `fast`, or files: flow_{}_{}.flo, frames from and to.",
+    )
+    cuts: Annotated[str, Field(min_length=1)] = setting(
+        "auto", "time", "Where shots begin: found (`auto`), `none`, or a file of frame numbers or times like 3.5s."
+    )
+    between: Times | None = setting(
+        None, "time", "Only a part of the film, from one time to another, in seconds: 2,5.", common=True
+    )
+    rate: Annotated[float, Field(gt=0, le=1000)] | None = setting(
+        None, "time", "Frames a second of numbered pictures (default: 25); other films know their own."
+    )
+    style_times: Times | None = setting(
+        None, "time", "When each style is reached, in seconds: 0,4; between them one turns into the next."
+    )
+    blend: bool = setting(
+        False, "style", "The style that all of them share, nearest to the first frame of each shot, as `blend`."
+    )
+    maps: Words = setting(
+        (NONE,), "maps", "Maps for --style-loss patches: of the film (a film or folder), and of each style; or `none`."
+    )
+
+    @property
+    def has_maps(self) -> bool:
+        return self.maps != (NONE,)
+
+    @model_validator(mode="after")
+    def _has_a_beginning_and_an_end(self) -> Self:
+        if self.between is not None and (len(self.between) != 2 or self.between[0] == self.between[1]):
+            raise ValueError("between: needs two times, the first one earlier, such as 2,5")
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_style(self) -> Self:
+        if self.blend and (self.has_regions or self.has_maps or self.style_loss == "patches" or self.color_only):
+            raise ValueError("blend: paints the whole film in one style: leave out masks, maps, patches and color_only")
+        if self.blend and self.style_times is not None:
+            raise ValueError("style_times: a blend has one style; leave out one of the two")
+        if self.blend and self.mix == "losses" and not self.joint:
+            raise ValueError("mix: losses need the same weights for all layers: add joint, or leave it out")
+        given = [name for name, field in MixtureSettings.model_fields.items() if name in OF_BLENDS]
+        if not self.blend and any(getattr(self, one) != MixtureSettings.model_fields[one].default for one in given):
+            raise ValueError(f"{', '.join(given)}: count with --blend alone: add it, or leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _compares_patches(self) -> Self:
+        if self.has_maps and self.style_loss != "patches":
+            raise ValueError("maps: say where patches come from: add --style-loss patches")
+        if self.has_maps and self.has_regions:
+            raise ValueError("masks and segmentation: say what is where with maps, or leave maps out")
+        if self.style_times is not None and (self.style_weights is not None or self.style_loss == "patches"):
+            raise ValueError("style_times: says how styles are mixed: leave out style_weights and patches")
+        return self
+
+    def _path_of(self, field: str, word: str) -> str:
+        return "" if field == "maps" and word == NONE else super()._path_of(field, word)
+
+    def at(self, time: float, styles: int) -> FilmSettings:
+        """The settings at a time, in seconds, with the shares that the styles have then.
+
+        Raises `UsageError` for a wrong number of times.
+        """
+        if self.style_times is None:
+            return self
+        if len(self.style_times) != styles:
+            raise UsageError(
+                f"style_times: {counted(len(self.style_times), 'time')} for {counted(styles, 'style')}: "
+                "give one for each"
+            )
+        shares = [float(np.interp(time, self.style_times, row)) for row in np.eye(styles)]
+        return self.changed(style_times=None, style_weights=tuple(shares))
+
+
+OF_BLENDS = ("character", "shrinkage", "max_works", "joint")
+"""Settings of mixtures alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedFrame:
+    """A frame of the result, with the `number` and `time` (seconds) of the one that it was painted from.
+
+    `begins_shot`: nothing before it counted; `visible` is the share of it that was seen before; `losses` are those of
+    the last step.
+    """
+
+    number: int
+    time: Fraction
+    picture: Picture
+    begins_shot: bool
+    visible: float
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame that was painted: it and its painting at the result's size, `(1, 3, H, W)` on the CPU."""
+
+    number: int
+    time: Fraction
+    source: Tensor
+    painted: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """What a frame seen before says of one to be painted: where it is visible, and how to get there."""
+
+    seen: Seen
+    flow: Tensor
+    """From the new frame to the one seen, `(1, 2, H, W)` in pixels."""
+    where: Tensor
+    """`(1, 1, H, W)` in 0..1."""
+
+    @property
+    def painted(self) -> Tensor:
+        return warp(self.seen.painted, self.flow, "bicubic")
+
+    @property
+    def visible(self) -> float:
+        return float(self.where.mean())
+
+
+def film(
+    frames: Iterable[Frame],
+    styles: Sequence[Picture],
+    settings: FilmSettings,
+    machine: Machine,
+    pictures: Mapping[str, Picture] | None = None,
+) -> Iterator[PaintedFrame]:
+    """Paint the frames of a film, one after the other, in the manner of `styles`.
+
+    `pictures` are those that the settings name, by role, the same for all frames. Raises `UsageError` as `transfer`.
+    """
+    painter = FilmPainter(styles, settings, machine)
+    for frame in frames:
+        yield painter.paint(frame, pictures)
+
+
+class FilmPainter:
+    """Paints frames one after the other; what it remembers of them is bounded, and can be saved between any two.
+
+    `estimator` finds flows in place of the one that the settings name.
+    """
+
+    def __init__(
+        self,
+        styles: Sequence[Picture],
+        settings: FilmSettings,
+        machine: Machine,
+        estimator: FlowEstimator | None = None,
+    ) -> None:
+        self.styles, self.settings, self.machine = tuple(styles), settings, machine
+        self._estimator = estimator
+        self._files = flow_files(settings.flow) if estimator is None and settings.flow not in ESTIMATORS else None
+        self._cuts = None if settings.cuts in ("auto", NONE) else read_cuts(Path(settings.cuts))
+        self._past: deque[Seen] = deque(maxlen=settings.distances[-1])
+        self._moments: dict[str, dict[str, Tensor]] = {}
+        self._mixture: Mixture | None = None
+        self._known: dict[Any, Any] = {}
+
+    def paint(self, frame: Frame, pictures: Mapping[str, Picture] | None = None) -> PaintedFrame:
+        """Paint the next frame; `pictures` are those that the settings name, as they are at its time."""
+        steps = self.steps(frame, pictures)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                painted: PaintedFrame = done.value
+                return painted
+
+    def steps(self, frame: Frame, pictures: Mapping[str, Picture] | None = None) -> Generator[Step, None, PaintedFrame]:
+        """The same step by step: a generator that returns the painted frame. Left early, it changes nothing."""
+        links = [*self._links(frame)]
+        begins = not links or self._begins_shot(frame, links[0])
+        mixture = None if begins else self._mixture
+        if self.settings.blend and mixture is None:
+            mixture = self._mixture_for(frame.picture)
+        work = self._work(frame, pictures or {}, mixture)
+        scale = work.synthesis.schedule[-1]
+        with explained_memory(work.encoder, work.layers, scale.height, scale.width, work.budget):
+            done = yield from self._begun(work) if begins else self._continued(work, frame, links)
+        synthesis = done[_size(scale)]
+        source = resize(frame.picture.pixels, scale.height, scale.width).contiguous()
+        painted = synthesis.picture.float().cpu().contiguous()
+        if begins:
+            self._past.clear()
+        else:
+            painted = _held(painted, source, links[0])
+        self._past.append(Seen(frame.number, frame.time, source, painted))
+        self._moments, self._mixture = {size: one.moments for size, one in done.items()}, mixture
+        losses = synthesis.history[-1].losses if synthesis.history else {}
+        visible = 0.0 if begins else links[0].visible
+        return PaintedFrame(frame.number, frame.time, work.finish(painted), begins, visible, losses)
+
+    def alone(self, frame: Frame, pictures: Mapping[str, Picture] | None = None) -> Picture:
+        """The frame painted as if there were no others: what the film would be without this method."""
+        work = self._work(frame, pictures or {}, self._mixture)
+        return work.finish(work.synthesis.run())
+
+    # What was seen before
+
+    def _links(self, frame: Frame) -> Iterator[Link]:
+        """To the frames seen before that are to be compared, the nearest first."""
+        for distance in self.settings.distances:
+            if distance <= len(self._past):
+                seen = self._past[-distance]
+                flows = self._flows(frame, seen)
+                yield Link(seen, flows.backward, consistency(flows.backward, flows.forward))
+
+    def _flows(self, frame: Frame, seen: Seen) -> Flows:
+        height, width = seen.source.shape[-2:]
+        if self._files is not None:
+            return _flows_of_files(self._files, frame, seen)
+        estimator = self._estimator or ESTIMATORS[self.settings.flow]
+        return both_ways(estimator, resize(frame.picture.pixels, height, width), seen.source)
+
+    def _begins_shot(self, frame: Frame, link: Link) -> bool:
+        if self.settings.cuts == NONE:
+            return False
+        if self._cuts is not None:
+            return self._cuts.at(frame.number, float(link.seen.time), float(frame.time))
+        now = resize(frame.picture.pixels, *link.seen.source.shape[-2:])
+        return is_cut(link.seen.source, now, link.visible)
+
+    # The work on a frame
+
+    def _work(self, frame: Frame, pictures: Mapping[str, Picture], mixture: Mixture | None) -> Work:
+        settings = self.settings.at(float(frame.time), len(self.styles))
+        if mixture is not None:
+            styles = [self.styles[number] for number in mixture.works]
+            settings = settings.changed(style_weights=None, guidance="simple")
+            regions = [Region.everything(range(len(styles)), [None] * len(styles), mixture.shares)]
+            return transfer(frame.picture, styles, settings, self.machine, pictures, self._known, regions)
+        maps = self._maps(frame.picture, pictures) if settings.has_maps else None
+        return transfer(
+            frame.picture,
+            self.styles,
+            settings,
+            self.machine,
+            pictures,
+            self._known,
+            maps=maps,
+            map_strength=settings.map_strength,
+        )
+
+    def _maps(self, content: Picture, pictures: Mapping[str, Picture]) -> Maps:
+        own, *theirs = maps_of(self.settings, "maps", pictures, [content, *self.styles])
+        return understood(own, theirs, self.settings.map_kind, self.settings.match)
+
+    def _mixture_for(self, content: Picture) -> Mixture:
+        settings = self.settings
+        encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=self.machine.device)
+        found = mixtures_of(encoder, [content], self.styles, settings, self._known)[0]
+        works = np.flatnonzero(found.mean_weights > 0)
+        return Mixture(works.tolist(), {layer: own[works].tolist() for layer, own in found.weights.items()})
+
+    def _begun(self, work: Work) -> Generator[Step, None, dict[str, Synthesis]]:
+        """Paint the first frame of a shot, and as many steps again as later ones have them: it would go on changing."""
+        yield from work.synthesis
+        scale, picture = work.synthesis.schedule[-1], work.synthesis.picture
+        settling = Synthesis(
+            (scale,),
+            work.synthesis.objective_at,
+            partial(_same, picture),
+            _faster(work.synthesis.optimisation),
+            work.synthesis.moments,
+        )
+        yield from settling
+        return {_size(scale): settling}
+
+    def _continued(
+        self, work: Work, frame: Frame, links: Sequence[Link]
+    ) -> Generator[Step, None, dict[str, Synthesis]]:
+        """Paint a frame that goes on from what was seen before, at the finest scales alone; they are returned by size.
+
+        Each scale adds what the one before has changed, as in a `Synthesis`, and has its own moments, carried along.
+        """
+        settings = self.settings
+        schedule = _later(work.synthesis.schedule, settings.frame_steps, links[0].visible)
+        start = self._start(resize(frame.picture.pixels, schedule[-1].height, schedule[-1].width), links[0])
+        warped, where = [link.painted for link in links], long_term([link.where for link in links])
+
+        def objective_at(scale: Scale) -> Objective:
+            size = scale.height, scale.width
+            pictures = [self._on_device(resize(one, *size)) for one in warped]
+            masks = [self._on_device(resize_mask(one, *size)) for one in where]
+            term = Term("temporal", TemporalLoss(pictures, masks), settings.temporal_strength * TEMPORAL)
+            return work.synthesis.objective_at(scale).with_term(term)
+
+        done: dict[str, Synthesis] = {}
+        change = torch.zeros_like(start)
+        for scale in schedule:
+            own = resize(start, scale.height, scale.width)
+            larger = F.interpolate(change, (scale.height, scale.width), mode="bicubic")
+            begin = self._on_device((own + larger).clamp(0, 1))
+            moments = _carried(self._moments_at(scale, begin), links[0].flow)
+            synthesis = Synthesis(
+                (scale,), objective_at, partial(_same, begin), _faster(work.synthesis.optimisation), moments
+            )
+            yield from synthesis
+            change = synthesis.picture.float().cpu() - own
+            done[_size(scale)] = synthesis
+        return done
+
+    def _moments_at(self, scale: Scale, picture: Tensor) -> dict[str, Tensor]:
+        """What is remembered of the gradient at a scale; of the finest one, if nothing is."""
+        known = self._moments.get(_size(scale))
+        return resampled_moments([*self._moments.values()][-1], picture) if known is None else known
+
+    def _start(self, source: Tensor, link: Link) -> Tensor:
+        """Where a frame begins; what was not seen before is the frame itself, changed as what was there was changed."""
+        seen = link.seen
+        if self.settings.frame_start == "frame":
+            return source
+        if self.settings.frame_start == "previous":
+            return seen.painted
+        unseen = (source + warp(seen.painted - seen.source, link.flow)).clamp(0, 1)
+        return unseen.lerp(link.painted, link.where)
+
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.machine.device).contiguous(memory_format=torch.channels_last)
+
+    # What is to be kept between two frames
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that is remembered: tensors by name, and the rest as plain JSON values."""
+        tensors = {
+            f"moments.{size}.{name}": value for size, own in self._moments.items() for name, value in own.items()
+        }
+        for place, seen in enumerate(self._past):
+            tensors |= {f"source.{place}": seen.source, f"painted.{place}": seen.painted}
+        rest = {
+            "past": [[seen.number, str(seen.time)] for seen in self._past],
+            "mixture": None if self._mixture is None else [self._mixture.works, self._mixture.shares],
+        }
+        return tensors, rest
+
+    def go_on_from(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
+        """Remember what `state` gave."""
+        self._past.clear()
+        for place, (number, time) in enumerate(rest["past"]):
+            pixels = (tensors[f"{name}.{place}"].contiguous() for name in ("source", "painted"))
+            self._past.append(Seen(number, Fraction(time), *pixels))
+        self._moments = {}
+        for name, value in tensors.items():
+            kind, size, own = (*name.split(".", 2), "", "")[:3]
+            if kind == "moments":
+                moved = value if own == "step" else self._on_device(value)
+                self._moments.setdefault(size, {})[own] = moved
+        self._mixture = None if rest["mixture"] is None else Mixture(*rest["mixture"])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Which styles a shot is painted in, by number, and their shares by layer."""
+
+    works: list[int]
+    shares: dict[str, list[float]]
+
+
+def _later(schedule: Sequence[Scale], steps: int, visible: float) -> tuple[Scale, ...]:
+    """The scales of a later frame of which a share was seen before: the more is new, the more it is looked at small."""
+    coarse = round(COARSER * steps * min(1.0, (1 - visible) / NEW))
+    finest = replace(schedule[-1], steps=steps)
+    return (replace(schedule[-2], steps=coarse), finest) if coarse and len(schedule) > 1 else (finest,)
+
+
+def _size(scale: Scale) -> str:
+    return f"{scale.width}x{scale.height}"
+
+
+def _same(picture: Tensor, scale: Scale) -> Tensor:
+    """A start for one scale alone."""
+    return picture
+
+
+def _faster(optimisation: Optimisation) -> Optimisation:
+    return replace(optimisation, learning_rate=min(1.0, LATER_RATE * optimisation.learning_rate))
+
+
+def _flows_of_files(files: FlowFiles, frame: Frame, seen: Seen) -> Flows:
+    """The flows that files hold, at the size at which frames are painted."""
+    height, width = frame.picture.height, frame.picture.width
+    backward, forward = (
+        files.flow(*pair, height, width) for pair in ((frame.number, seen.number), (seen.number, frame.number))
+    )
+    size = seen.source.shape[-2], seen.source.shape[-1]
+    return Flows(resized_flow(backward, *size), resized_flow(forward, *size))
+
+
+def _carried(moments: Mapping[str, Tensor], flow: Tensor) -> dict[str, Tensor]:
+    """Adam's moments, moved along the flow; the direction itself begins anew."""
+    carried = {}
+    for name, value in moments.items():
+        kind, _, level = name.partition(".")
+        if not level:
+            carried[name] = value
+        elif kind == "square":
+            moved = warp(value, resized_flow(flow, *value.shape[-2:]).to(value.device))
+            carried[name] = moved.contiguous(memory_format=torch.channels_last)
+        else:
+            carried[name] = torch.zeros_like(value)
+    return carried
+
+
+def _held(painted: Tensor, source: Tensor, link: Link) -> Tensor:
+    """The painting with its mean colour where nothing moves: that from before, changed as the film's own."""
+    still = link.where * (link.flow.square().sum(1, keepdim=True) < STILL**2)
+    weight = still / still.sum().clamp(min=1e-6)
+
+    def mean(pixels: Tensor) -> Tensor:
+        return (pixels * weight).sum((2, 3), keepdim=True)
+
+    wanted = mean(link.seen.painted) + mean(source) - mean(link.seen.source)
+    sure = min(1.0, float(still.mean()) / ENOUGH_TO_HOLD)
+    return (painted + sure * (wanted - mean(painted))).clamp(0, 1)

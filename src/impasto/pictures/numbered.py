@@ -1,0 +1,172 @@
+"""Folders of numbered pictures as films, in and out."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from PIL import Image
+
+from impasto.errors import PictureError
+from impasto.pictures.atomic import atomic_write, write_failure
+from impasto.pictures.files import read_picture, write_picture
+from impasto.pictures.folders import SUFFIXES
+from impasto.pictures.footage import Film, Frame
+from impasto.pictures.formats8 import orientation
+from impasto.pictures.picture import Picture
+
+RECORD = "record.json"
+_USUAL_NAME = "frame_%05d.png"
+_PATTERN = re.compile(r"%0?\d*d")
+_NUMBER_LAST = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether the name is one of numbered pictures, such as frame_%04d.png."""
+    return _PATTERN.search(path.name) is not None
+
+
+def open_numbered(path: Path, rate: Fraction, max_pixels: int) -> Film:
+    """The film in a folder, or of a pattern such as folder/frame_%04d.png, at `rate` frames a second.
+
+    Raises PictureError for a folder or pattern without frames, a gap in their numbers, several series, several sizes.
+    """
+    files = _frames_of_pattern(path) if is_pattern(path) else _frames_in(path)
+    first = read_picture(files[0], max_pixels=max_pixels)
+    _check_sizes(files, first.width, first.height)
+
+    def decode(start: int) -> Iterator[Frame]:
+        for number in range(start, len(files)):
+            picture = read_picture(files[number], max_pixels=max_pixels)
+            _check_size(files[number], (picture.width, picture.height), (first.width, first.height))
+            yield Frame(number, number / rate, picture)
+
+    return Film(
+        path=path,
+        width=first.width,
+        height=first.height,
+        rate=rate,
+        time_base=1 / rate,
+        count=len(files),
+        seconds=float(len(files) / rate),
+        decode=decode,
+        files=files,
+        bits=min(first.bits, 16),
+    )
+
+
+def check_numbered(path: Path, count: int) -> None:
+    """Raise PictureError for a folder or pattern with frames that would mix with a new film's, 1 to `count`."""
+    present = _numbers_of(_pattern_of(path))
+    if any(not 1 <= number <= count for number in present):
+        raise PictureError(f"{path}: frames of another film are there already; empty it or choose another folder")
+
+
+def write_numbered(path: Path, pictures: Iterable[Picture], *, bits: int, record: str | None) -> None:
+    """Write PNGs of 8 or 16 bits numbered from 1, each of them whole, and the record beside them in record.json.
+
+    `path` is a folder, which is made if need be, or a pattern. Raises PictureError where they cannot be written.
+    """
+    pattern = _pattern_of(path)
+    try:
+        pattern.parent.mkdir(parents=True, exist_ok=True)
+        for number, picture in enumerate(pictures, 1):
+            write_picture(picture, _numbered(pattern, number), bits=bits)
+        if record is not None:
+            with atomic_write(pattern.parent / RECORD) as temporary:
+                temporary.write_text(record, encoding="utf-8")
+    except OSError as error:
+        raise PictureError(write_failure(pattern.parent, error)) from error
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of a folder or pattern lies."""
+    return _pattern_of(path).parent / RECORD
+
+
+def _pattern_of(path: Path) -> Path:
+    return path if is_pattern(path) else path / _USUAL_NAME
+
+
+def _numbered(pattern: Path, number: int) -> Path:
+    return pattern.with_name(_PATTERN.sub(lambda found: found[0] % number, pattern.name, count=1))
+
+
+def _numbers_of(pattern: Path) -> dict[int, Path]:
+    before, after = _PATTERN.split(pattern.name, maxsplit=1)
+    name = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    found = ((name.fullmatch(path.name), path) for path in _entries(pattern.parent))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _frames_of_pattern(pattern: Path) -> tuple[Path, ...]:
+    found = _numbers_of(pattern)
+    if not found:
+        raise PictureError(f"{pattern}: no such frames; check the name, in which %04d stands for four digits")
+    return _without_gaps(pattern.parent, found)
+
+
+def _frames_in(folder: Path) -> tuple[Path, ...]:
+    series: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
+    for path in _entries(folder):
+        match = _NUMBER_LAST.match(path.stem)
+        if match and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            series[match["stem"], path.suffix][int(match["number"])] = path
+    if not series:
+        raise PictureError(f"{folder}: holds no numbered pictures, such as frame_0001.png; choose another folder")
+    if len(series) > 1:
+        names = ", ".join(f"{stem}…{suffix}" for stem, suffix in sorted(series)[:3])
+        stem, suffix = min(series)
+        raise PictureError(
+            f"{folder}: holds {len(series)} series of numbered pictures ({names}); "
+            f"name one, such as {folder / f'{stem}%04d{suffix}'}"
+        )
+    return _without_gaps(folder, next(iter(series.values())))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PictureError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _without_gaps(folder: Path, found: dict[int, Path]) -> tuple[Path, ...]:
+    numbers = sorted(found)
+    for before, after in pairwise(numbers):
+        if after != before + 1:
+            raise PictureError(
+                f"{folder}: frame {before + 1} is missing between {found[before].name} and {found[after].name}; "
+                "add it or number the frames anew"
+            )
+    return tuple(found[number] for number in numbers)
+
+
+def _check_sizes(files: tuple[Path, ...], width: int, height: int) -> None:
+    """Look at the headers, so that a stray picture shows before hours of work rather than after them."""
+    for file in files:
+        # What is not Pillow's format, or damaged, will tell when the frame is read.
+        with suppress(OSError, ValueError, SyntaxError), _opened_quietly(file) as image:
+            turned = orientation(image) in (5, 6, 7, 8)
+            _check_size(file, image.size[::-1] if turned else image.size, (width, height))
+
+
+def _opened_quietly(file: Path) -> Image.Image:
+    with warnings.catch_warnings(action="ignore"):
+        return Image.open(file)
+
+
+def _check_size(file: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    if size != expected:
+        raise PictureError(
+            f"{file}: is {size[0]}×{size[1]}, and the first frame {expected[0]}×{expected[1]}; "
+            "make all frames of one size"
+        )
