@@ -29,7 +29,8 @@ from torch import Tensor
 from impasto.films.report import measure
 from impasto.machine import Machine
 from impasto.memory import peak_memory
-from impasto.methods.film import FilmPainter, FilmSettings
+from impasto.methods.film import FilmPainter
+from impasto.methods.film_settings import FilmSettings
 from impasto.pictures.files import read_picture, to_pil
 from impasto.pictures.film import Film, Frame, open_film
 from impasto.pictures.picture import Picture

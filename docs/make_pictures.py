@@ -25,6 +25,7 @@ from impasto.encoders import load_encoder
 from impasto.library.mixture import mix
 from impasto.library.signature import signature
 from impasto.pictures.files import to_pil
+from impasto.pictures.film import open_film
 from impasto.sheets import contact_sheet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -122,7 +123,7 @@ def main() -> None:
     special: dict[str, Callable[[], None]] = {"first": first, "plot": plot, "texture": textures}
     special |= {"color": partial(colours, "color", WAYS), "color-spaces": partial(colours, "color-spaces", SPACES)}
     special |= {"strip": strip, "scales": scales, "blend": blends}
-    special |= {"semantic": semantics, "semantic-maps": semantic_maps, "semantic-ways": semantic_ways}
+    special |= {"film": films, "semantic": semantics, "semantic-maps": semantic_maps, "semantic-ways": semantic_ways}
     special |= {"doodle": doodles, "doodle-variety": doodle_variety}
     special |= {"blend-simplex": blend_simplex, "blend-ways": blend_ways, "blend-works": blend_works}
     PICTURES.mkdir(exist_ok=True)
@@ -274,6 +275,45 @@ def doodle_variety() -> None:
         for variety in (0, 0.5, 1)
     ]
     save(contact_sheet(tiles, columns=3, width=380), "doodle-variety")
+
+
+def films() -> None:
+    """A film: its frames, each of them painted alone, and the film; what changes between two frames; and it moving."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        film, style = EXAMPLES / "bunny.mp4", EXAMPLES / "starry-night.jpg"
+        impasto.film(film, style, path, size=SIZE, beside="frames", quality="master", preview=False)
+        frames = [np.asarray(to_pil(one.picture)) for one in open_film(path.with_suffix(".side-by-side.mp4")).frames()]
+    width = (frames[0].shape[1] - SIZE) // 2  # a picture and a gap
+    ways = [[Image.fromarray(one[:, start : start + SIZE]) for one in frames] for start in (0, width, 2 * width)]
+    names = ("film", "frame by frame", "impasto film")
+    chosen = (2, 12, 24, 26)
+    tiles = [(name if n == chosen[0] else "", way[n]) for name, way in zip(names, ways, strict=True) for n in chosen]
+    save(contact_sheet(tiles, columns=len(chosen), width=240), "film")
+    changes = [(name, _change(way[11], way[12])) for name, way in zip(names, ways, strict=True)]
+    save(contact_sheet(changes, columns=3, width=320), "film-changes")
+    moving = [_pair(*pair) for pair in zip(ways[1][:25], ways[2][:25], strict=True)]
+    moving[0].save(
+        PICTURES / "film.webp",
+        save_all=True,
+        append_images=moving[1:],
+        duration=1000 // 24,
+        loop=0,
+        quality=60,
+        method=6,
+    )
+
+
+def _change(before: Image.Image, after: Image.Image) -> Image.Image:
+    """Four times what differs between two pictures."""
+    difference = np.abs(np.asarray(before).astype(int) - np.asarray(after))
+    return Image.fromarray((4 * difference).clip(0, 255).astype(np.uint8))
+
+
+def _pair(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures beside each other, made smaller."""
+    both = np.concatenate([np.asarray(left), np.full_like(np.asarray(left)[:, :4], 255), np.asarray(right)], axis=1)
+    return Image.fromarray(both).resize((both.shape[1] * 3 // 4, both.shape[0] * 3 // 4), Image.Resampling.LANCZOS)
 
 
 def colours(name: str, ways: list[dict[str, Any]]) -> None:

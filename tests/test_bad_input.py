@@ -209,7 +209,7 @@ def test_wrong_option(transfer: Command, words: list[str], expected: str) -> Non
     [
         (
             ["trasfer", "a", "b"],
-            "trasfer: no such command (did you mean transfer?); there are transfer, blend, semantic, doodle, texture, ",
+            "trasfer: no such command (did you mean transfer?); there are transfer, blend, semantic, doodle, film, ",
         ),
         (["--debg"], "--debg: options come after the command, as in impasto transfer photo.jpg"),
         (["resume"], "resume takes one checkpoint, none was given"),

@@ -109,10 +109,14 @@ def test_a_command_of_the_guide_is_understood(
     monkeypatch.chdir(shelf)
     if not Path("lighthouse-starry-night.png").exists():
         assert impasto("transfer", "lighthouse.jpg", "starry-night.jpg", *FAST).code == 0
+    if "bunny-starry-night.mp4" in line and not Path("bunny-starry-night.mp4").exists():
+        few = [word.replace("48", "64") for word in FAST]
+        assert impasto("film", "bunny.mp4", "starry-night.jpg", *few, "--between", "0,0.1").code == 0
     begun: list[Any] = []
+    monkeypatch.setattr("impasto.films.session.perform_film", lambda running, *_: begun.append(running))
     monkeypatch.setattr("impasto.session.perform", lambda running, *_: begun.append(running))
     monkeypatch.setattr("impasto.series.perform_all", lambda parts, *_: begun.extend(p.job.begin() for p in parts))
     words = [path for word in shlex.split(line)[1:] for path in (sorted(map(str, Path().glob(word))) or [word])]
     shown = impasto(*words, *(["--force"] if words[0] == "maps" else []))
     assert shown.code == 0, shown.err
-    assert begun or words[0] in ("info", "regions", "library", "maps") or "--help" in words
+    assert begun or words[0] in ("info", "regions", "library", "maps", "film-report") or "--help" in words

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     )
     from impasto.methods.blend import BlendSettings
     from impasto.methods.doodle import DoodleSettings
-    from impasto.methods.film import FilmSettings, PaintedFrame
+    from impasto.methods.film import PaintedFrame
+    from impasto.methods.film_settings import FilmSettings
     from impasto.methods.semantic import SemanticSettings
     from impasto.methods.texture import TextureSettings
     from impasto.methods.transfer import TransferSettings
@@ -93,7 +94,8 @@ _HOMES = {
     ),
     "impasto.methods.blend": ("BlendSettings",),
     "impasto.methods.doodle": ("DoodleSettings",),
-    "impasto.methods.film": ("FilmSettings", "PaintedFrame"),
+    "impasto.methods.film": ("PaintedFrame",),
+    "impasto.methods.film_settings": ("FilmSettings",),
     "impasto.methods.semantic": ("SemanticSettings",),
     "impasto.methods.texture": ("TextureSettings",),
     "impasto.methods.transfer": ("TransferSettings",),

@@ -202,6 +202,9 @@ def _method_command(
         kind(role, kind.POSITIONAL_ONLY, annotation=Annotated[Path, Parameter(help=f"The {role} picture.")])
         for role in method.inputs
     ]
+    if method.moving:
+        film = Annotated[Path, Parameter(help="The film: a video, an animation, or a folder of numbered frames.")]
+        positional[0] = positional[0].replace(annotation=film)
     if method.several:
         more = Annotated[Path, Parameter(help=f"Further {method.inputs[-1]} pictures.", show_default=False)]
         positional.append(kind("more", kind.VAR_POSITIONAL, annotation=more))
@@ -326,9 +329,9 @@ def _add_record_commands(app: App, console: Console) -> None:
         job = Job.from_record(record, picture.parent, _changes(set_ or []), **asdict(machine or MachineOptions()))
         options = output or OutputOptions()
         if record.method == "film":
-            from impasto.films.command import perform
+            from impasto.films.command import again
 
-            perform(console, job, FilmOutputOptions(options.output, options.force, preview=options.preview), picture)
+            again(console, job, record, picture, options)
             return
         result = picture.with_suffix(".png") if picture.suffix == ".json" else picture
         _perform(job, options, console, result)

@@ -21,7 +21,7 @@ def facts() -> list[tuple[str, str]]:
     rows = [
         ("impasto", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *((name, version(name)) for name in ("torch", "pillow", "numpy")),
+        *((name, version(name)) for name in ("torch", "pillow", "numpy", "av", "opencv-python-headless")),
         ("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores"),
         ("memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"),
     ]

@@ -708,7 +708,7 @@ def test_unreadable_files_are_one_sentence(
     [
         (b"hello, world " * 20, "not a picture; impasto reads JPEG"),
         (b"8BPS" + bytes(60), "a Photoshop document is not supported"),
-        (b"\0\0\0\x20ftypisom" + bytes(60), "a film is not supported"),
+        (b"\0\0\0\x20ftypisom" + bytes(60), "is a film, not a picture; use impasto film"),
         (b"<svg xmlns=''>", "an SVG drawing is not supported"),
         (b"\x89PNG\r\n\x1a\n", "the file is "),
         (b"\xff\xd8\xff\xe0", "the file is "),

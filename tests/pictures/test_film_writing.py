@@ -458,3 +458,12 @@ def test_unexpected_failures_of_an_encoder_are_said(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(film_writing, "_encode", broken)
     with pytest.raises(ImpastoError, match=r"p\.mp4: could not be encoded .*; try another codec or suffix"):
         write_part(tmp_path / "p.mp4", [(pixels(0), Fraction(0))], form(tmp_path / "a.mp4"), END)
+
+
+def test_what_an_encoder_would_die_of_is_refused() -> None:
+    tiny: dict[str, Any] = {"rate": Fraction(25), "time_base": Fraction(1, 25), "width": 48, "height": 32}
+    with pytest.raises(UsageError, match="48×32 is less than the 64 pixels a side that h265 needs"):
+        FilmFormat.of("a.mp4", "h265", bits=10, **tiny)
+    with pytest.raises(UsageError, match="more than 8 bits; use h264"):
+        FilmFormat.of("a.mp4", "h265", "master", **tiny)
+    assert FilmFormat.of("a.mp4", "h265", **tiny).codec == "h265"

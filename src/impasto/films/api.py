@@ -16,9 +16,11 @@ from impasto.films.output import FilmOutput, default_film
 from impasto.films.running import FilmRunning
 from impasto.films.session import perform_film
 from impasto.machine import Machine
-from impasto.methods.film import FilmPainter, FilmSettings, PaintedFrame
+from impasto.methods.film import FilmPainter, PaintedFrame
+from impasto.methods.film_settings import FilmSettings
 from impasto.pictures.files import Source, read_picture
 from impasto.pictures.film import Frame
+from impasto.pictures.map_files import read_map
 from impasto.records import Record
 
 WHERE = ("device", "precision", "threads", "memory", "max_pixels")
@@ -80,7 +82,9 @@ def paint_frames(
     chosen = FilmSettings.of(**settings)
     machine = Machine.choose(device, precision, threads, memory)  # type: ignore[arg-type]
     painter = FilmPainter([read_picture(one) for one in styles], chosen, machine)
-    pictures = {role: read_picture(path) for role, path in chosen.pictures.items()}
+    pictures = {
+        role: read_map(path) if chosen.is_map(role) else read_picture(path) for role, path in chosen.pictures.items()
+    }
     return _painted(frames, painter, Fraction(str(rate)), pictures)
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from impasto.console import Console
-from impasto.options import COMMON, OUTPUT
+from impasto.options import COMMON, OUTPUT, OutputOptions
 
 if TYPE_CHECKING:
     from impasto.jobs import Job
+    from impasto.records import Record
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ def run_film(
 
     job = film_job(paths, settings, **where)
     perform(console, job, options, default_film(paths))
+
+
+def again(console: Console, job: Job, record: Record, film: Path, options: OutputOptions) -> None:
+    """Make a film again, compressed as it was; raises `ImpastoError`s."""
+    how: dict[str, Any] = {name: record.facts[name] for name in ("quality", "codec") if name in record.facts}
+    if options.output is not None and options.output.suffix != film.suffix:
+        how.pop("codec", None)  # another container
+    place = film.parent if film.suffix == ".json" else film
+    perform(console, job, FilmOutputOptions(options.output, options.force, preview=options.preview, **how), place)
 
 
 def perform(console: Console, job: Job, options: FilmOutputOptions, default: Path) -> None:

@@ -60,10 +60,10 @@ class FilmOutput:
         try:
             refuse_inputs([*self.files, self.preview_path], inputs)
             free = self if self.force else next(one for one in self._versions() if not one._is_taken())
-            for path in free.files:
-                try_folder(path)
-        except OSError as error:
+        except OSError as error:  # a name that is too long, a folder that may not be read
             raise PictureError(write_failure(Path(error.filename or self.path), error)) from error
+        for path in free.files:
+            _check_place(path)
         if free.workshop.exists():
             raise UsageError(
                 f"{free.workshop}: holds unfinished work of this name: go on with impasto resume, or remove it"
@@ -119,6 +119,14 @@ def default_film(inputs: Iterable[Path]) -> Path:
     folder = film.is_dir() or is_pattern(film)
     suffix = "" if folder else film.suffix.lower() if animated else ".mp4"
     return film.with_name("-".join(words) + suffix)
+
+
+def _check_place(path: Path) -> None:
+    """Raise the `PictureError` that writing there would meet."""
+    try:
+        try_folder(path)
+    except OSError as error:
+        raise PictureError(write_failure(path, error)) from error
 
 
 def _stem(path: Path) -> str:

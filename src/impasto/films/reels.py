@@ -66,9 +66,11 @@ class Reels:
         """Write the films, the last frame shown until `end`; raises `PictureError`."""
         source = self.running.film
         sound = source.path if source.has_sound else None
-        record = self.running.record().seen_from(self.output.path.parent).to_json()
+        record = self.running.record()
+        how = {"quality": self.output.quality, "codec": self.output.codec}
+        text = record.model_copy(update={"facts": record.facts | how}).seen_from(self.output.path.parent).to_json()
         for reel, path in zip(self._all(), self.output.files, strict=True):
-            reel.write(path, sound, self.running.begun or Fraction(0), end, record)
+            reel.write(path, sound, self.running.begun or Fraction(0), end, text)
 
     def _all(self) -> list[Reel]:
         return [self.film, *([] if self.comparison is None else [self.comparison])]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from impasto.errors import PictureError
 from impasto.machine import Machine
-from impasto.methods.film import FilmSettings
+from impasto.methods.film_settings import FilmSettings
 from impasto.methods.transfer import transfer
 from impasto.motion import Dis, both_ways, consistency, is_cut, warping_error
 from impasto.pictures.film import Film

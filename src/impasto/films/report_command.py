@@ -15,7 +15,7 @@ from impasto.options import MAX_PIXELS, TalkOptions
 
 if TYPE_CHECKING:
     from impasto.films.report import FilmReport
-    from impasto.methods.film import FilmSettings
+    from impasto.methods.film_settings import FilmSettings
     from impasto.pictures.picture import Picture
 
 BASELINE = "frame by frame"
@@ -102,7 +102,7 @@ def _as_recorded(film: Path) -> tuple[Path | None, list[Path], FilmSettings | No
     """The source, the styles that are still there and the settings of a film, as far as it has a record."""
     from impasto.errors import ImpastoError
     from impasto.jobs import Job
-    from impasto.methods.film import FilmSettings
+    from impasto.methods.film_settings import FilmSettings
     from impasto.records import read_record
 
     try:

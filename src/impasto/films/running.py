@@ -16,11 +16,12 @@ from torch import Tensor
 from impasto import __version__
 from impasto.encoders import DownloadObserver, encoder_status, load_encoder, weights_checksum
 from impasto.errors import Interrupted
-from impasto.films.sources import Sources
+from impasto.films.sources import Sources, exactly
 from impasto.jobs import Job
 from impasto.machine import Machine
 from impasto.memory import peak_memory
-from impasto.methods.film import FilmPainter, FilmSettings, PaintedFrame
+from impasto.methods.film import FilmPainter, PaintedFrame
+from impasto.methods.film_settings import FilmSettings
 from impasto.pictures.film import Film, Frame
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import fit
@@ -43,6 +44,8 @@ class FilmRunning:
     seconds: float = 0.0
     begun: Fraction | None = None
     """When the first frame painted is shown, in seconds."""
+    end: Fraction = Fraction(0)
+    """When the last frame painted ends, if it lasts as long as others."""
     shots: list[int] = field(default_factory=list)
     """The frames that begin them."""
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -103,8 +106,15 @@ class FilmRunning:
 
     def frames(self) -> Iterator[tuple[Frame, dict[str, Picture]]]:
         """The frames that are still to be painted, each with the pictures that belong to it."""
-        between = self.settings.between
-        for frame, pictures in self.sources.frames(self.next):
+        return self._frames(self.next)
+
+    def all_frames(self) -> Iterator[tuple[Frame, dict[str, Picture]]]:
+        """All frames that are painted, from the first."""
+        return self._frames(0)
+
+    def _frames(self, first: int) -> Iterator[tuple[Frame, dict[str, Picture]]]:
+        between = None if self.settings.between is None else exactly(self.settings.between)
+        for frame, pictures in self.sources.frames(first):
             if between is not None and frame.time >= between[1]:
                 return
             if between is None or frame.time >= between[0]:
@@ -125,6 +135,7 @@ class FilmRunning:
         self.seconds += time.perf_counter() - began
         self.next, self.painted = frame.number + 1, self.painted + 1
         self.begun = frame.time if self.begun is None else self.begun
+        self.end = frame.time + 1 / self.film.rate
         if painted.begins_shot:
             self.shots.append(frame.number)
         return painted
@@ -175,7 +186,7 @@ class FilmRunning:
         """Everything needed to go on from here: tensors by name, and the rest as plain JSON values."""
         tensors, rest = self.painter.state()
         own: dict[str, Any] = {"next": self.next, "painted": self.painted, "seconds": self.seconds, "shots": self.shots}
-        own["begun"] = None if self.begun is None else str(self.begun)
+        own |= {"begun": None if self.begun is None else str(self.begun), "end": str(self.end)}
         return tensors, {**rest, "running": own}
 
     def go_on_from(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
@@ -184,6 +195,7 @@ class FilmRunning:
         own = rest["running"]
         self.next, self.painted, self.seconds = own["next"], own["painted"], own["seconds"]
         self.shots, self.begun = list(own["shots"]), None if own["begun"] is None else Fraction(own["begun"])
+        self.end = Fraction(own["end"])
 
 
 def _settings(job: Job) -> FilmSettings:

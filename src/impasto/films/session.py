@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from impasto.console import Console, duration, shell_word
 from impasto.encoders import DownloadObserver
 from impasto.errors import ImpastoError, Interrupted, PictureError, UsageError
 from impasto.films.output import FilmOutput
+from impasto.films.passes import Passes
 from impasto.films.reels import Reels
 from impasto.films.running import FilmRunning
 from impasto.films.workshop import remove_folder
@@ -42,8 +42,8 @@ def perform_film(running: FilmRunning, output: FilmOutput, console: Console) -> 
     keeper = _Keeper(running, output, console)
     with stopped_by_signals(running.cancel):
         try:
-            broken, end = _paint(running, keeper, console)
-            keeper.finish(end)
+            broken = _paint(running, keeper, console)
+            keeper.finish()
         except Interrupted:
             raise keeper.stopped() from None
         except Exception:
@@ -98,11 +98,17 @@ def headline(running: FilmRunning) -> str:
     return " · ".join([", ".join(facts), *styles, machine, f"seed {running.settings.seed}"])
 
 
-def _paint(running: FilmRunning, keeper: _Keeper, console: Console) -> tuple[PictureError | None, Fraction]:
-    """Paint all frames; what the film broke off with, if it did, and when its last frame ends, in seconds."""
+def _paint(running: FilmRunning, keeper: _Keeper, console: Console) -> PictureError | None:
+    """Paint all frames; returns what the film broke off with, if it did."""
     broken: PictureError | None = None
-    end = Fraction(0)
     began, done = time.perf_counter(), running.painted
+    passes = running.settings.passes
+
+    def show(count: int) -> None:
+        total = max((running.total or 0), running.painted) * passes
+        seconds = (time.perf_counter() - began) * count / max(1, count - done)  # at the pace of now
+        console.progress("frames", count, total, seconds)
+
     frames = running.frames()
     while True:
         try:
@@ -115,14 +121,12 @@ def _paint(running: FilmRunning, keeper: _Keeper, console: Console) -> tuple[Pic
             broken = error
             break
         keeper.before(frame)
-        painted = running.paint(frame, pictures)
-        keeper.after(frame, pictures, painted)
-        end = frame.time + 1 / running.film.rate
-        seconds = (time.perf_counter() - began) * running.painted / (running.painted - done)  # at the pace of now
-        console.progress("frames", running.painted, max(running.total or 0, running.painted), seconds)
+        keeper.after(frame, pictures, running.paint(frame, pictures))
+        show(running.painted)
     if not running.painted:
         raise UsageError("between: there are no frames at these times: the film is shorter")
-    return broken, end
+    keeper.refine(show)
+    return broken
 
 
 def _facts(running: FilmRunning, path: Path) -> dict[str, Any]:
@@ -144,30 +148,52 @@ class _Keeper:
         self.running, self.output, self.console = running, output, console
         self.reels = Reels.of(running, output)
         self.reels.forget_from(running.next)
+        self.passes = Passes(running, output.workshop / "passes") if running.settings.passes > 1 else None
         self._checked = self._shown = time.monotonic()
         self._waited = SECONDS_BETWEEN_CHECKPOINTS
         self._said_preview = False
+        self._before = running.state()
 
     def before(self, frame: Frame) -> None:
-        """Called before a frame is painted: those before it may become a part."""
+        """Called before a frame is painted: those before it may become a part. The first one is saved at once."""
         if self.reels.is_full():
             self._save()
             self.reels.pack(frame.time)
-        elif time.monotonic() - self._checked > self._waited:
+        elif time.monotonic() - self._checked > self._waited or self.running.painted == 1:
             self._save()
+        self._before = self.running.state()
 
     def after(self, frame: Frame, pictures: Mapping[str, Picture], painted: PaintedFrame) -> None:
-        """Called with each painted frame."""
-        self.reels.add(frame, pictures, painted)
+        """Called with each painted frame; one that cannot be kept is still to be painted."""
+        try:
+            if self.passes is None:
+                self.reels.add(frame, pictures, painted)
+            else:
+                self.passes.keep(frame.number)
+        except Exception:
+            self.running.go_on_from(*self._before)
+            raise
         if self.output.preview and (time.monotonic() - self._shown > SECONDS_BETWEEN_PREVIEWS or painted.number == 0):
             self._shown = time.monotonic()
             self._write_preview(painted.picture)
 
-    def finish(self, end: Fraction) -> None:
+    def refine(self, watch: Callable[[int], None]) -> None:
+        """Go through the film again, as often as is wanted, and make of it what is kept of other films all along."""
+        if self.passes is None:
+            return
+        self._save()
+        self.passes.refine(watch)
+        self.reels.forget_from(0)
+        for frame, pictures, painted in self.passes.finished():
+            if self.reels.is_full():
+                self.reels.pack(frame.time)
+            self.reels.add(frame, pictures, painted)
+
+    def finish(self) -> None:
         """Write the films, and remove what they were made of."""
         self._save()
-        self.reels.pack(end, at_least=1)
-        self.reels.write(end)
+        self.reels.pack(self.running.end, at_least=1)
+        self.reels.write(self.running.end)
         remove_folder(self.output.workshop)
         with suppress(OSError):
             self.output.preview_path.unlink(missing_ok=True)

@@ -83,7 +83,7 @@ def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
     """The frames of a film from one time to another, in seconds, counted from 0 again."""
     if between is None:
         return film
-    start, end = between
+    start, end = exactly(between)
 
     def decode(first: int) -> Iterator[Frame]:
         begun: Fraction | None = None
@@ -94,6 +94,11 @@ def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
                 yield replace(frame, number=number, time=frame.time - begun)
 
     return replace(film, decode=decode, count=None)
+
+
+def exactly(between: tuple[float, ...]) -> tuple[Fraction, ...]:
+    """Times as they were typed: 0.4 as a float is a little more, and the frame at 2/5 would come too early."""
+    return tuple(Fraction(str(time)) for time in between)
 
 
 def first_frame(film: Film) -> Picture:

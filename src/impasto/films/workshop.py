@@ -54,14 +54,9 @@ class Reel:
         _remove(waiting)
 
     def forget_from(self, number: int) -> None:
-        """Remove what is of frames from that one on, and pictures that are in a part already.
-
-        Raises `PictureError` where a part reaches beyond: it would have been written after the checkpoint.
-        """
-        parts = self._parts()
-        packed = max((_last(part) for part in parts), default=-1)
-        if packed >= number:
-            raise PictureError(f"{self.folder}: parts go further than the checkpoint: start the work anew")
+        """Remove what is of frames from that one on, and pictures that are in a part already."""
+        _remove([part for part in self._parts() if _last(part) >= number])
+        packed = max((_last(part) for part in self._parts()), default=-1)
         _remove([path for path in self._waiting() if not packed < _number(path) < number])
 
     def write(self, target: Path, sound_of: Path | None, start: Fraction, end: Fraction, record: str | None) -> None:

@@ -34,6 +34,8 @@ class Method:
     summary: str
     inputs: tuple[str, ...]
     several: bool = False
+    moving: bool = False
+    """Whether the first input is a film."""
 
     def roles(self, count: int) -> tuple[str, ...]:
         """The roles of so many pictures; raises `UsageError` if there are too few or too many."""
@@ -106,6 +108,7 @@ METHODS = {
             "Repaint a film in the manner of paintings, without flicker.",
             ("content", "style"),
             several=True,
+            moving=True,
         ),
         Method("texture", "Make more of a texture, of any size, seamless if wanted.", ("texture",), several=True),
     )

@@ -14,23 +14,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.encoders import load_encoder
-from impasto.errors import UsageError, counted
 from impasto.losses import TemporalLoss, long_term
 from impasto.machine import Machine, explained_memory
-from impasto.methods.blend import MixtureSettings, mixtures_of
-from impasto.methods.maps import MapSettings, maps_of
+from impasto.methods.blend import mixtures_of
+from impasto.methods.film_settings import NONE, FilmSettings
+from impasto.methods.maps import maps_of
 from impasto.methods.regions import Region
-from impasto.methods.settings import Strength, Words, setting, words_of
-from impasto.methods.transfer import TransferSettings, transfer
+from impasto.methods.transfer import transfer
 from impasto.methods.work import Work
 from impasto.motion import (
     Dis,
@@ -59,140 +57,12 @@ LATER_RATE = 3.0
 COARSER, NEW = 2, 0.1
 """Steps at half the size, over those at the finest scale, where that share of a frame or more is new: what comes into
 view finds its shape there. Where nothing does, they would keep a picture that stands still in motion."""
+NEIGHBOUR = 1.0
+"""δ: how much a frame on either side counts beside a frame itself, where passes go to and fro."""
 STILL, ENOUGH_TO_HOLD = 0.5, 0.5
 """Pixels by which what is called still may move; share of a frame that must be so for its mean colour to be held in
 full. Where a camera moves, colours have to follow what comes into view, and are let go."""
 ESTIMATORS = {"dis": Dis("medium"), "fast": Dis("ultrafast"), "half": Dis("medium", 0.5)}
-NONE = "none"
-
-
-def _check_distances(distances: tuple[int, ...]) -> tuple[int, ...]:
-    if list(distances) != sorted({*distances}) or distances[0] != 1:
-        raise ValueError("needs rising whole numbers from 1 on, such as 1,2,4")
-    return distances
-
-
-def _check_times(times: tuple[float, ...]) -> tuple[float, ...]:
-    if list(times) != sorted(times):
-        raise ValueError("needs rising times, in seconds, such as 0,4")
-    return times
-
-
-def _numbers(value: Any) -> Any:
-    """Numbers from `"0s,4s"`, or a sequence of them as it is."""
-    return [word.removesuffix("s") for word in words_of(value)] if isinstance(value, str) else value
-
-
-Distances = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=1000)], ...],
-    BeforeValidator(_numbers),
-    AfterValidator(_check_distances),
-]
-Times = Annotated[
-    tuple[Annotated[float, Field(ge=0)], ...],
-    BeforeValidator(_numbers),
-    AfterValidator(_check_times),
-]
-
-
-class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
-    """Settings of `film`."""
-
-    picture_fields: ClassVar[Mapping[str, str]] = {**TransferSettings.picture_fields, "maps": "map"}
-
-    temporal_strength: Strength = setting(
-        1.0, "time", "How strongly what was seen before stays as it was (0 … 1000).", common=True
-    )
-    frame_steps: Annotated[int, Field(ge=1, le=100_000)] = setting(
-        7,
-        "time",
-        "Steps for each frame after the first of its shot, twice as many at half the size (1 …).",
-        common=True,
-    )
-    frame_start: Literal["warped", "previous", "frame"] = setting(
-        "warped", "time", "Where such a frame begins: the last painted one moved along (`warped`) or not, or itself."
-    )
-    distances: Distances = setting(
-        (1,), "time", "How many frames back are compared, as in 1,10,20: the nearest that shows a place counts."
-    )
-    flow: Annotated[str, Field(min_length=1)] = setting(
-        "dis",
-        "time",
-        "Motion by `dis`, `half` (at half the size), `fast`, or files: flow_{}_{}.flo, frames from and to.",
-    )
-    cuts: Annotated[str, Field(min_length=1)] = setting(
-        "auto", "time", "Where shots begin: found (`auto`), `none`, or a file of frame numbers or times like 3.5s."
-    )
-    between: Times | None = setting(
-        None, "time", "Only a part of the film, from one time to another, in seconds: 2,5.", common=True
-    )
-    rate: Annotated[float, Field(gt=0, le=1000)] | None = setting(
-        None, "time", "Frames a second of numbered pictures (default: 25); other films know their own."
-    )
-    style_times: Times | None = setting(
-        None, "time", "When each style is reached, in seconds: 0,4; between them one turns into the next."
-    )
-    blend: bool = setting(
-        False, "style", "The style that all of them share, nearest to the first frame of each shot, as `blend`."
-    )
-    maps: Words = setting(
-        (NONE,), "maps", "Maps for --style-loss patches: of the film (a film or folder), and of each style; or `none`."
-    )
-
-    @property
-    def has_maps(self) -> bool:
-        return self.maps != (NONE,)
-
-    @model_validator(mode="after")
-    def _has_a_beginning_and_an_end(self) -> Self:
-        if self.between is not None and (len(self.between) != 2 or self.between[0] == self.between[1]):
-            raise ValueError("between: needs two times, the first one earlier, such as 2,5")
-        return self
-
-    @model_validator(mode="after")
-    def _is_one_style(self) -> Self:
-        if self.blend and (self.has_regions or self.has_maps or self.style_loss == "patches" or self.color_only):
-            raise ValueError("blend: paints the whole film in one style: leave out masks, maps, patches and color_only")
-        if self.blend and self.style_times is not None:
-            raise ValueError("style_times: a blend has one style; leave out one of the two")
-        if self.blend and self.mix == "losses" and not self.joint:
-            raise ValueError("mix: losses need the same weights for all layers: add joint, or leave it out")
-        given = [name for name, field in MixtureSettings.model_fields.items() if name in OF_BLENDS]
-        if not self.blend and any(getattr(self, one) != MixtureSettings.model_fields[one].default for one in given):
-            raise ValueError(f"{', '.join(given)}: count with --blend alone: add it, or leave them out")
-        return self
-
-    @model_validator(mode="after")
-    def _compares_patches(self) -> Self:
-        if self.has_maps and self.style_loss != "patches":
-            raise ValueError("maps: say where patches come from: add --style-loss patches")
-        if self.has_maps and self.has_regions:
-            raise ValueError("masks and segmentation: say what is where with maps, or leave maps out")
-        if self.style_times is not None and (self.style_weights is not None or self.style_loss == "patches"):
-            raise ValueError("style_times: says how styles are mixed: leave out style_weights and patches")
-        return self
-
-    def _path_of(self, field: str, word: str) -> str:
-        return "" if field == "maps" and word == NONE else super()._path_of(field, word)
-
-    def at(self, time: float, styles: int) -> FilmSettings:
-        """The settings at a time, in seconds, with the shares that the styles have then.
-
-        Raises `UsageError` for a wrong number of times.
-        """
-        if self.style_times is None:
-            return self
-        if len(self.style_times) != styles:
-            raise UsageError(
-                f"style_times: {counted(len(self.style_times), 'time')} for {counted(styles, 'style')}: "
-                "give one for each"
-            )
-        shares = [float(np.interp(time, self.style_times, row)) for row in np.eye(styles)]
-        return self.changed(style_times=None, style_weights=tuple(shares))
-
-
-OF_BLENDS = ("character", "shrinkage", "max_works", "joint")
-"""Settings of mixtures alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +168,8 @@ class FilmPainter:
         work = self._work(frame, pictures or {}, mixture)
         scale = work.synthesis.schedule[-1]
         with explained_memory(work.encoder, work.layers, scale.height, scale.width, work.budget):
-            done = yield from self._begun(work) if begins else self._continued(work, frame, links)
+            anew = begins or not scale.steps  # where colours alone are taken
+            done = yield from self._begun(work) if anew else self._continued(work, frame, links)
         synthesis = done[_size(scale)]
         source = resize(frame.picture.pixels, scale.height, scale.width).contiguous()
         painted = synthesis.picture.float().cpu().contiguous()
@@ -317,15 +188,56 @@ class FilmPainter:
         work = self._work(frame, pictures or {}, self._mixture)
         return work.finish(work.synthesis.run())
 
+    @property
+    def last(self) -> Seen:
+        """The frame that was painted last."""
+        return self._past[-1]
+
+    def again(
+        self, own: Seen, around: Sequence[Seen], pictures: Mapping[str, Picture], steadily: bool
+    ) -> Generator[Step, None, Tensor]:
+        """Paint a painted frame again, blended with those around it; returns its pixels.
+
+        Where it is to be done `steadily`, it stays near to the first of those around.
+        """
+        frame = Frame(own.number, own.time, Picture(own.source))
+        work = self._work(frame, pictures, self._mixture)
+        scale = replace(work.synthesis.schedule[-1], steps=self.settings.frame_steps)
+        links = [self._link(frame, seen) for seen in around]
+        weights = 1 + sum(NEIGHBOUR * link.where for link in links)
+        blended = (own.painted + sum(NEIGHBOUR * link.where * link.painted for link in links)) / weights
+        start = self._on_device(blended.float().clamp(0, 1))
+
+        def objective_at(scale: Scale) -> Objective:
+            objective = work.synthesis.objective_at(scale)
+            if not steadily:
+                return objective
+            nearest = links[0]
+            loss = TemporalLoss([self._on_device(nearest.painted)], [self._on_device(nearest.where)])
+            return objective.with_term(Term("temporal", loss, self.settings.temporal_strength * TEMPORAL))
+
+        optimisation = replace(work.synthesis.optimisation, learning_rate=work.synthesis.optimisation.learning_rate / 2)
+        synthesis = Synthesis((scale,), objective_at, partial(_same, start), optimisation)
+        with explained_memory(work.encoder, work.layers, scale.height, scale.width, work.budget):
+            yield from synthesis
+        return synthesis.picture.float().cpu()
+
+    def finish(self, frame: Frame, pictures: Mapping[str, Picture], painted: Tensor, begins_shot: bool) -> PaintedFrame:
+        """A frame of the result from its painted pixels."""
+        picture = self._work(frame, pictures, self._mixture).finish(painted)
+        return PaintedFrame(frame.number, frame.time, picture, begins_shot, 0.0 if begins_shot else 1.0, {})
+
     # What was seen before
 
     def _links(self, frame: Frame) -> Iterator[Link]:
         """To the frames seen before that are to be compared, the nearest first."""
         for distance in self.settings.distances:
             if distance <= len(self._past):
-                seen = self._past[-distance]
-                flows = self._flows(frame, seen)
-                yield Link(seen, flows.backward, consistency(flows.backward, flows.forward))
+                yield self._link(frame, self._past[-distance])
+
+    def _link(self, frame: Frame, seen: Seen) -> Link:
+        flows = self._flows(frame, seen)
+        return Link(seen, flows.backward, consistency(flows.backward, flows.forward))
 
     def _flows(self, frame: Frame, seen: Seen) -> Flows:
         height, width = seen.source.shape[-2:]
@@ -424,6 +336,8 @@ class FilmPainter:
 
     def _moments_at(self, scale: Scale, picture: Tensor) -> dict[str, Tensor]:
         """What is remembered of the gradient at a scale; of the finest one, if nothing is."""
+        if not self._moments:  # of an optimiser that remembers nothing, once it was saved
+            return {}
         known = self._moments.get(_size(scale))
         return resampled_moments([*self._moments.values()][-1], picture) if known is None else known
 

@@ -147,7 +147,7 @@ def transfer(
     """
     pictures = pictures or {}
     regions = _regions(settings, content, styles, pictures) if regions is None else tuple(regions)
-    encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
+    encoder = _encoder(settings, machine, known)
     encoder.check_layers(settings.layers)
     smallest = encoder.smallest_side(settings.layers)
     height, width = _result_size(content, settings, smallest)
@@ -178,6 +178,16 @@ def transfer(
     finishing = partial(_finished, content, settings)
     origins = scene.origins if settings.style_loss == "patches" and not settings.color_only else None
     return Work(synthesis, encoder, settings.layers, content, memory, finishing, origins=origins)
+
+
+def _encoder(settings: TransferSettings, machine: Machine, known: dict[Any, Any] | None) -> VGG:
+    """The encoder, read once for all the work that shares what is known: films have thousands of frames."""
+    key = ("encoder", settings.encoder, settings.pooling, str(machine.device))
+    known = {} if known is None else known
+    if key not in known:
+        known[key] = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
+    found: VGG = known[key]
+    return found
 
 
 def _regions(

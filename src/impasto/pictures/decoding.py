@@ -59,6 +59,8 @@ def identify(head: bytes, name: str) -> str:
     foreign = next((what for magic, what in _FOREIGN_MAGIC if head.startswith(magic)), None)
     if foreign is None and head[4:8] == b"ftyp":
         foreign = "a film"
+    if foreign == "a film":
+        raise PictureError(f"{name}: is a film, not a picture; use impasto film, or save a frame of it as PNG")
     if foreign:
         raise PictureError(f"{name}: {foreign} is not supported here; convert it to PNG, TIFF or JPEG first")
     raise PictureError(f"{name}: not a picture; impasto reads JPEG, PNG, TIFF, WebP, AVIF, HEIC, GIF and BMP")

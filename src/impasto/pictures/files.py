@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from impasto.errors import PictureError, UsageError, near_file, near_match
+from impasto.errors import PictureError, UsageError, near_match
 from impasto.pictures.arrays import raster_of_array, raster_of_tensor, to_array, to_pil
 from impasto.pictures.atomic import atomic_write, try_folder, write_failure
 from impasto.pictures.decoding import decode, decode_image, identify
 from impasto.pictures.embedding import find_record
 from impasto.pictures.encoding import encode, over_white, writable_formats
+from impasto.pictures.opening import opened
 from impasto.pictures.picture import Picture
 from impasto.pictures.raster import Raster, SizeCheck, develop, in_srgb
 
@@ -130,33 +131,18 @@ def read_embedded_record(path: str | os.PathLike[str]) -> str | None:
 
 def _read_file(path: Path, label: str) -> tuple[bytes, str]:
     """A picture file's bytes and format. Raises PictureError if there is no such file or it is no picture."""
-    try:
-        if path.is_dir():
-            raise PictureError(f"{label}: is a folder; name a picture in it")
-        if path.exists() and not path.is_file():
-            raise PictureError(f"{label}: not a regular file; save the picture to a file first")
-        with path.open("rb") as file:
-            head = file.read(64)
-            if not head:
-                raise PictureError(f"{label}: the file is empty; copy or download it again")
-            kind = identify(head, str(path))
-            return head + file.read(), kind
-    except FileNotFoundError as error:
-        raise PictureError(f"{label}: {_what_is_missing(path)}") from error
-    except PermissionError as error:
-        raise PictureError(f"{label}: may not be read; change its permissions") from error
-    except OSError as error:
-        raise PictureError(f"{label}: cannot be read ({error.strerror}); check the disk or the name") from error
-    except ValueError as error:  # a name with a null character
-        raise PictureError(f"{label!r}: no such file") from error
+    if _is_folder(path):
+        raise PictureError(f"{label}: is a folder; name a picture in it")
+    with opened(path, label, "picture") as (file, head):
+        kind = identify(head, str(path))
+        return head + file.read(), kind
 
 
-def _what_is_missing(path: Path) -> str:
+def _is_folder(path: Path) -> bool:
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return f"no such file, there is no folder {path.parent}"
-    return f"no such file{near_file(path.name, names)}"
+        return path.is_dir()
+    except (OSError, ValueError):  # no possible name
+        return False
 
 
 def _size_check(label: str, max_pixels: int) -> SizeCheck:

@@ -6,10 +6,11 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-from impasto.errors import PictureError, UsageError, near_file
+from impasto.errors import PictureError, UsageError
 from impasto.pictures.decoding import identify
 from impasto.pictures.footage import Film, Frame
 from impasto.pictures.numbered import is_pattern, open_numbered
+from impasto.pictures.opening import opened
 
 __all__ = ["Film", "Frame", "open_film"]
 
@@ -47,30 +48,8 @@ def open_film(
 
 def _kind(path: Path) -> str | None:
     """The format of a picture file, None of what may be a video. Raises PictureError if there is no such file."""
-    try:
-        if path.exists() and not path.is_file():
-            raise PictureError(f"{path}: not a regular file; save the film to a file first")
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise PictureError(f"{path}: {_what_is_missing(path)}") from error
-    except PermissionError as error:
-        raise PictureError(f"{path}: may not be read; change its permissions") from error
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the disk or the name") from error
-    except ValueError as error:  # a name with a null character
-        raise PictureError(f"{str(path)!r}: no such file") from error
-    if not head:
-        raise PictureError(f"{path}: the file is empty; copy or download it again")
-    try:
-        return identify(head, path.name)
-    except PictureError:  # no picture: perhaps a film
-        return None
-
-
-def _what_is_missing(path: Path) -> str:
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return f"no such file, there is no folder {path.parent}"
-    return f"no such file{near_file(path.name, names)}"
+    with opened(path, str(path), "film") as (_, head):
+        try:
+            return identify(head, path.name)
+        except PictureError:  # no picture: perhaps a film
+            return None

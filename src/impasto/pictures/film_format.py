@@ -18,6 +18,8 @@ Kind = Literal["video", "gif", "webp", "apng", "folder"]
 QUALITIES: tuple[Quality, ...] = ("draft", "good", "high", "master")
 CODECS = ("h264", "h265", "vp9", "av1", "prores")
 ANIMATIONS: dict[str, Kind] = {".gif": "gif", ".webp": "webp", ".png": "apng", ".apng": "apng"}
+_SMALLEST_DEEP = 64
+"""Below it, x265 fails at 10 bits, and takes the process with it."""
 CONTAINERS = {  # FFmpeg's name, and the codecs, the usual one first
     ".mp4": ("mp4", ("h264", "h265", "vp9", "av1")),
     ".m4v": ("mp4", ("h264", "h265")),
@@ -99,6 +101,11 @@ class FilmFormat:
                 "so it will look squeezed; write .mp4 or .mov",
                 UserWarning,
                 stacklevel=2,
+            )
+        if codec == "h265" and min(width, height) < _SMALLEST_DEEP and (bits > 8 or quality == "master"):
+            raise UsageError(
+                f"{path}: {width}×{height} is less than the {_SMALLEST_DEEP} pixels a side that h265 needs for "
+                "more than 8 bits; use h264"
             )
         chosen: Quality = next(one for one in QUALITIES if one == quality)
         return cls(

@@ -1,0 +1,141 @@
+"""Several passes over a film, to and fro: each frame is painted again between its neighbours, so that both count.
+
+Ruder, Dosovitskiy & Brox (2016), section 3.4: what a frame begins with is itself, blended with both neighbours moved
+along the flow, x ← (x + δ c⁻ ω(x⁻) + δ c⁺ ω(x⁺)) / (1 + δ c⁻ + δ c⁺); the temporal loss joins in after half of the
+passes. What came into view late is painted as it will look, and a loop closes. Here the first pass is the one that
+paints a film along the flow already, so that few more are enough.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from impasto.errors import Interrupted, PictureError, UsageError
+from impasto.films.running import FilmRunning
+from impasto.methods.film import PaintedFrame, Seen
+from impasto.pictures.atomic import atomic_write, write_failure
+from impasto.pictures.film import Frame
+from impasto.pictures.picture import Picture
+
+LEVELS = 65_535
+"""Of what is kept of a frame between passes."""
+
+
+class Passes:
+    """The frames of a film between passes, in a folder: `number-pass`; what is there is not painted again."""
+
+    def __init__(self, running: FilmRunning, folder: Path) -> None:
+        self.running, self.folder, self.settings = running, folder, running.settings
+        if running.sources.along:
+            raise UsageError("passes: go to and fro, and masks and maps that move do not: use one pass, or still ones")
+
+    def keep(self, number: int) -> None:
+        """Keep the frame painted last, by the first pass; raises `PictureError`."""
+        seen = self.running.painter.last
+        self._write(self._path(number, 0, "source"), seen.source)
+        self._write(self._path(number, 1), seen.painted)
+
+    def refine(self, watch: Callable[[int], None]) -> None:
+        """Do all passes but the first; `watch` is told of frames done. Raises `Interrupted` when cancelled."""
+        numbers = self._numbers()
+        for turn in range(max(2, self._reached()), self.settings.passes + 1):
+            order = numbers if turn % 2 else numbers[::-1]
+            for place, number in enumerate(order):
+                if not self._path(number, turn).exists():
+                    before, after = self._neighbours(order, place)
+                    self._paint(number, turn, before, after)
+                watch(len(numbers) * (turn - 1) + place + 1)
+            for number in numbers:
+                self._path(number, turn - 1).unlink(missing_ok=True)
+
+    def finished(self) -> Iterator[tuple[Frame, dict[str, Picture], PaintedFrame]]:
+        """The frames as they are after all passes, from the first; no further, for the film may break off there."""
+        last = max(self._numbers())
+        for frame, pictures in self.running.all_frames():
+            painted = self._read(self._path(frame.number, self.settings.passes))
+            begins = frame.number in self.running.shots
+            yield frame, pictures, self.running.painter.finish(frame, pictures, painted, begins)
+            if frame.number == last:
+                return
+
+    def _reached(self) -> int:
+        """The last pass of which there is something: what came before that is done, and may be gone."""
+        turns = (path.stem.partition("-")[2] for path in self.folder.glob("*-*.safetensors"))
+        return max((int(turn) for turn in turns if turn.isdigit()), default=1)
+
+    def _numbers(self) -> list[int]:
+        """Of the frames that are kept."""
+        return sorted(int(path.name.partition("-")[0]) for path in self.folder.glob("*-source.safetensors"))
+
+    def _neighbours(self, order: list[int], place: int) -> tuple[int | None, int | None]:
+        """The frames before and after one, in the order of a pass, if they are of its shot; a loop has no ends."""
+        own = order[place]
+
+        def near(step: int) -> int | None:
+            if not 0 <= place + step < len(order) and not self.settings.loop:
+                return None
+            other = order[(place + step) % len(order)]
+            if self.settings.loop and len(self.running.shots) == 1:
+                return other
+            later = max(own, other)
+            return None if later in self.running.shots or abs(own - other) > 1 else other
+
+        return (near(-1), near(1)) if len(order) > 1 else (None, None)
+
+    def _paint(self, number: int, turn: int, before: int | None, after: int | None) -> None:
+        """Paint a frame again: the one before is of this pass already, the one after of the last."""
+        own = self._seen(number, turn - 1)
+        around = []
+        if before is not None:
+            around.append(self._seen(before, turn if self._path(before, turn).exists() else turn - 1))
+        if after is not None:
+            around.append(self._seen(after, turn - 1))
+        steadily = 2 * turn > self.settings.passes and before is not None
+        began = time.perf_counter()
+        steps = self.running.painter.again(own, around, self.running.sources.still, steadily)
+        painted = _until(steps, self.running.cancel)
+        self.running.seconds += time.perf_counter() - began
+        self._write(self._path(number, turn), painted)
+
+    def _seen(self, number: int, turn: int) -> Seen:
+        source = self._read(self._path(number, 0, "source"))
+        return Seen(number, number / self.running.film.rate, source, self._read(self._path(number, turn)))
+
+    def _path(self, number: int, turn: int, what: str = "") -> Path:
+        return self.folder / f"{number:09d}-{what or turn}.safetensors"
+
+    def _write(self, path: Path, pixels: Tensor) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary:
+                levels = (pixels.clamp(0, 1) * LEVELS).round().to(torch.int32).to(torch.uint16)
+                save_file({"pixels": levels.contiguous()}, temporary)
+        except (OSError, SafetensorError) as error:
+            failure = error if isinstance(error, OSError) else OSError(0, str(error))
+            raise PictureError(write_failure(path, failure)) from error
+
+    def _read(self, path: Path) -> Tensor:
+        try:
+            return load_file(path)["pixels"].to(torch.int32).float() / LEVELS
+        except (OSError, SafetensorError, KeyError) as error:
+            raise PictureError(f"{path}: is damaged or gone ({error}); start the work anew") from error
+
+
+def _until(steps: Iterator[object], cancel: threading.Event) -> Tensor:
+    """What a generator of steps returns; raises `Interrupted` when cancelled."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            painted: Tensor = done.value
+            return painted
+        if cancel.is_set():
+            raise Interrupted("stopped before the end")
