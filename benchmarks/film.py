@@ -3,10 +3,12 @@
     python benchmarks/film.py --data VIDEO --styles PAINTING PAINTING … --sheets FOLDER --out benchmarks/results/film
     python benchmarks/film.py --data VIDEO --styles PAINTING --memory --out benchmarks/results/film-memory
 
+    python benchmarks/film.py --data VIDEO --styles PAINTING … --true --out benchmarks/results/film-true
+
 VIDEO holds clips, in folders of numbered frames and in files. For each clip and style: mean warping errors (in
 thousandths of the full range, squared) to the frames one and five back and to the shot's first, of the film painted
 frame by frame and of ours, and ours over theirs; style distances; seconds a frame. With --memory: peak memory of films
-of 10 and of 300 frames.
+of 10 and of 300 frames. With --true: errors along true flow, where both frames show the same.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +34,7 @@ from impasto.machine import Machine
 from impasto.memory import peak_memory
 from impasto.methods.film import FilmPainter
 from impasto.methods.film_settings import FilmSettings
+from impasto.motion import Dis, consistency, inside, read_flo, resized_flow, warping_error
 from impasto.pictures.files import read_picture, to_pil
 from impasto.pictures.film import Film, Frame, open_film
 from impasto.pictures.picture import Picture
@@ -63,9 +67,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="of each clip")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--true", action="store_true")
     options = parser.parse_args()
     rows = []
-    for row in memory(options) if options.memory else comparison(options):
+    measured = memory if options.memory else true_flows if options.true else comparison
+    for row in measured(options):
         rows.append(row)
         print(json.dumps(row), flush=True)
         options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -119,6 +125,44 @@ def compared(options: argparse.Namespace, clip: str, style: Picture) -> dict[str
         "s later": round(median(seconds), 2),
         "share": round(median(seconds) / median(seconds_alone), 3),
     }
+
+
+def true_flows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Pairs of frames whose motion is known: the error of the second one, moved back to the first along it."""
+    for folder in sorted((options.data / "middlebury").iterdir()):
+        for path in options.styles:
+            yield along_truth(options, folder, read_picture(path))
+
+
+def along_truth(options: argparse.Namespace, folder: Path, style: Picture) -> dict[str, Any]:
+    settings = FilmSettings.of(size=options.size)
+    machine = Machine.choose("cpu", options.precision)
+    source = [Frame(n, Fraction(n), read_picture(folder / f"frame{10 + n}.png")) for n in (0, 1)]
+    alone, ours = FilmPainter([style], settings, machine), FilmPainter([style], settings, machine)
+    by_frame = [alone.alone(frame).pixels for frame in source]
+    painted = [ours.paint(frame).picture.pixels for frame in source]
+    height, width = painted[0].shape[-2:]
+    small = [resize(frame.picture.pixels, height, width) for frame in source]
+    truth = resized_flow(true_flow(folder), height, width)
+    known = inside(truth) * consistency(truth, Dis()(small[1], small[0]))
+    error, theirs, own = (1e3 * warping_error(*pair, truth, known) for pair in (painted, by_frame, small))
+    return {
+        "pair": folder.name,
+        "style": Path(style.name).stem,
+        "source": rounded(own, 2),
+        "by frame": rounded(theirs, 2),
+        "ours": rounded(error, 2),
+        "ratio": rounded(error / theirs, 3),
+    }
+
+
+def true_flow(folder: Path) -> Tensor:
+    """From frame 10 to frame 11, NaN where it is unknown."""
+    if (folder / "flow10.flo").exists():
+        return read_flo(folder / "flow10.flo")
+    arrays = np.load(folder / "flow10.npz")
+    flow = torch.from_numpy(arrays["flow"].astype(np.float32)).permute(2, 0, 1)[None]
+    return flow.masked_fill(~torch.from_numpy(arrays["valid"].astype(bool)), torch.nan)
 
 
 def in_memory(film: Film, pictures: Sequence[Tensor]) -> Film:

@@ -536,3 +536,16 @@ def test_the_encoder_is_read_once(tiny_encoder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("impasto.methods.transfer.load_encoder", refuse)
     assert painter.paint(Frame(1, Fraction(1), pictures[2])).number == 1
+
+
+def test_motion_that_was_kept_is_not_looked_for_again(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"size": 48, "coarsest": 48, "steps": 1, "frame_steps": 1, "flow_cache": str(tmp_path / "flows")}
+    settings = FilmSettings.of(encoder=str(tiny_encoder), **few)
+    pictures = [Picture(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(n))) for n in range(3)]
+    frames = [Frame(n, Fraction(n), picture) for n, picture in enumerate(pictures)]
+    first = [one.picture.pixels for one in film(frames, pictures[:1], settings, CPU)]
+    monkeypatch.setattr("impasto.motion.flow.Dis.__call__", lambda *_: pytest.fail("looked for again"))
+    again = [one.picture.pixels for one in film(frames, pictures[:1], settings, CPU)]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))

@@ -31,6 +31,7 @@ from impasto.methods.regions import Region
 from impasto.methods.transfer import transfer
 from impasto.methods.work import Work
 from impasto.motion import (
+    CachedFlow,
     Dis,
     FlowEstimator,
     FlowFiles,
@@ -140,8 +141,7 @@ class FilmPainter:
         estimator: FlowEstimator | None = None,
     ) -> None:
         self.styles, self.settings, self.machine = tuple(styles), settings, machine
-        self._estimator = estimator
-        self._files = flow_files(settings.flow) if estimator is None and settings.flow not in ESTIMATORS else None
+        self._motion = estimator or _motion(settings)
         self._cuts = None if settings.cuts in ("auto", NONE) else read_cuts(Path(settings.cuts))
         self._past: deque[Seen] = deque(maxlen=settings.distances[-1])
         self._moments: dict[str, dict[str, Tensor]] = {}
@@ -241,10 +241,9 @@ class FilmPainter:
 
     def _flows(self, frame: Frame, seen: Seen) -> Flows:
         height, width = seen.source.shape[-2:]
-        if self._files is not None:
-            return _flows_of_files(self._files, frame, seen)
-        estimator = self._estimator or ESTIMATORS[self.settings.flow]
-        return both_ways(estimator, resize(frame.picture.pixels, height, width), seen.source)
+        if isinstance(self._motion, FlowFiles):
+            return _flows_of_files(self._motion, frame, seen)
+        return both_ways(self._motion, resize(frame.picture.pixels, height, width), seen.source)
 
     def _begins_shot(self, frame: Frame, link: Link) -> bool:
         if self.settings.cuts == NONE:
@@ -410,6 +409,14 @@ def _same(picture: Tensor, scale: Scale) -> Tensor:
 
 def _faster(optimisation: Optimisation) -> Optimisation:
     return replace(optimisation, learning_rate=min(1.0, LATER_RATE * optimisation.learning_rate))
+
+
+def _motion(settings: FilmSettings) -> FlowEstimator | FlowFiles:
+    """Where flows come from; raises `ImpastoError`s for files that are not there."""
+    found = ESTIMATORS.get(settings.flow)
+    if found is None:
+        return flow_files(settings.flow)
+    return found if settings.flow_cache is None else CachedFlow(found, settings.flow_cache)
 
 
 def _flows_of_files(files: FlowFiles, frame: Frame, seen: Seen) -> Flows:

@@ -73,6 +73,9 @@ class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
         "time",
         "Motion by `dis`, `half` (at half the size), `fast`, or files: flow_{}_{}.flo, frames from and to.",
     )
+    flow_cache: Annotated[str, Field(min_length=1)] | None = setting(
+        None, "time", "Keeps motion in a folder, to be used again by another style or after changes."
+    )
     cuts: Annotated[str, Field(min_length=1)] = setting(
         "auto", "time", "Where shots begin: found (`auto`), `none`, or a file of frame numbers or times like 3.5s."
     )
