@@ -130,7 +130,7 @@ class Output:
             check_field(self.field)
         places = [path.absolute() for path in self._named]
         for path in places[1:]:
-            _check_place(path)
+            check_place(path)
         if len(set(places)) < len(places):
             raise UsageError(f"{self.path}: is named for two things; choose another name")
 
@@ -152,7 +152,7 @@ def default_path(inputs: Iterable[Path]) -> Path:
     return paths[0].with_name("-".join(words) + ".png")
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Raise the `PictureError` that writing a file there would meet, whatever its format."""
     try:
         try_folder(path)

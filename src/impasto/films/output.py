@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from impasto.errors import PictureError, UsageError
-from impasto.output import MOST_NAMES, refuse_inputs
-from impasto.pictures.atomic import try_folder, write_failure
+from impasto.output import MOST_NAMES, check_place, refuse_inputs
+from impasto.pictures.atomic import write_failure
 from impasto.pictures.film import Film
 from impasto.pictures.film_format import FilmFormat
 from impasto.pictures.numbered import is_pattern
@@ -63,7 +63,7 @@ class FilmOutput:
         except OSError as error:  # a name that is too long, a folder that may not be read
             raise PictureError(write_failure(Path(error.filename or self.path), error)) from error
         for path in free.files:
-            _check_place(path)
+            check_place(path)
         if free.workshop.exists():
             raise UsageError(
                 f"{free.workshop}: holds unfinished work of this name: go on with impasto resume, or remove it"
@@ -119,14 +119,6 @@ def default_film(inputs: Iterable[Path]) -> Path:
     folder = film.is_dir() or is_pattern(film)
     suffix = "" if folder else film.suffix.lower() if animated else ".mp4"
     return film.with_name("-".join(words) + suffix)
-
-
-def _check_place(path: Path) -> None:
-    """Raise the `PictureError` that writing there would meet."""
-    try:
-        try_folder(path)
-    except OSError as error:
-        raise PictureError(write_failure(path, error)) from error
 
 
 def _stem(path: Path) -> str:
