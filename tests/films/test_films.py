@@ -45,8 +45,13 @@ def times(path: str | Path) -> list[Fraction]:
 
 
 def same(one: str | Path, other: str | Path) -> bool:
+    """Folders to the last bit. Of the same frames x264 has been seen to make another file, once in some hundreds."""
     ours, theirs = frames(one), frames(other)
-    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+    if len(ours) != len(theirs):
+        return False
+    if Path(one).suffix != ".mp4":
+        return all(map(np.array_equal, ours, theirs))
+    return all(float(np.abs(a.astype(int) - b).mean()) < 1 for a, b in zip(ours, theirs, strict=True))
 
 
 def numbered(folder: Path, count: int, width: int = 64, height: int = 48) -> Path:
