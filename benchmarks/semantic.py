@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import warnings
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,9 @@ from impasto.sheets import contact_sheet
 from measures import table
 
 ND = "neural-doodle"
+PORTRAITS = permutations(("Seth", "Gogh", "Freddie", "Mia"), 2)
 PAIRS = (
-    (f"{ND}/Seth.jpg", f"{ND}/Gogh.jpg", f"{ND}/Seth_sem.png", f"{ND}/Gogh_sem.png"),
-    (f"{ND}/Gogh.jpg", f"{ND}/Seth.jpg", f"{ND}/Gogh_sem.png", f"{ND}/Seth_sem.png"),
-    (f"{ND}/Freddie.jpg", f"{ND}/Gogh.jpg", f"{ND}/Freddie_sem.png", f"{ND}/Gogh_sem.png"),
-    (f"{ND}/Freddie.jpg", f"{ND}/Mia.jpg", f"{ND}/Freddie_sem.png", f"{ND}/Mia_sem.png"),
-    (f"{ND}/Mia.jpg", f"{ND}/Gogh.jpg", f"{ND}/Mia_sem.png", f"{ND}/Gogh_sem.png"),
+    *((f"{ND}/{a}.jpg", f"{ND}/{b}.jpg", f"{ND}/{a}_sem.png", f"{ND}/{b}_sem.png") for a, b in PORTRAITS),
     ("wct2/in00-content.jpg", "wct2/in00-style.jpg", "wct2/in00-content_seg.png", "wct2/in00-style_seg.png"),
     (
         "strotss-guidance/content_im.jpg",
@@ -48,6 +46,7 @@ PAIRS = (
 DOODLES = (
     (f"{ND}/Coastline_sem.png", f"{ND}/Monet.jpg", f"{ND}/Monet_sem.png"),
     (f"{ND}/Landscape_sem.png", f"{ND}/Renoir.jpg", f"{ND}/Renoir_sem.png"),
+    ("keras-doodle/target_mask.png", "keras-doodle/style.png", "keras-doodle/style_mask.png"),
     ("keras-doodle/target_mask2.png", "keras-doodle/style2.png", "keras-doodle/style_mask2.png"),
 )
 SIZES = (256, 512, 1024)

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from PIL import Image
 
 import impasto.methods as methods
 from impasto.library.adding import add
+from impasto.pictures.film import open_film
 from impasto.records import read_record
 from studio import FAST, Command, paint
 
@@ -34,8 +36,8 @@ MAPS = ("day-map.png", "dusk-map.png")
 """What the guide's commands name and `examples/` does not have."""
 
 
-def programs() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
+def programs(page: str = "extending.md") -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_a_loss_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,6 +65,20 @@ def test_a_method_of_one_s_own(
     shown = impasto("reconstruct", "harbour.jpg", *words)
     assert (shown.code, shown.out) == (0, "harbour.png\n")
     assert read_record(studio / "harbour.png").settings["layers"] == {"relu2_1": 1}
+
+
+def test_films_from_python(studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("bunny.mp4", "starry-night.jpg"):
+        shutil.copy(ROOT / "examples" / name, studio)
+    fast = "size=64, coarsest=64, steps=2, frame_steps=1, encoder='tiny.safetensors', device='cpu'"
+    of_a_file, of_a_camera = (program.replace("size=256", fast) for program in programs("film.md"))
+    names: dict[str, Any] = {}
+    exec(of_a_file.replace("(0, 0.5)", "(0, 0.1)"), names)  # noqa: S102
+    assert names["record"].facts["frames"] == len([*open_film(names["path"]).frames()]) > 1
+    camera = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera("bunny.mp4") if number == 0 else None)
+    exec(of_a_camera.replace("10):", "3):"), names)  # noqa: S102
+    assert sorted(path.name for path in studio.glob("painted-*")) == [f"painted-00{number}.png" for number in range(3)]
 
 
 def commands() -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from impasto.api import blend, doodle, grid, maps, rerun, resume, semantic, steps, strip, texture, transfer
     from impasto.encoders import load_encoder
     from impasto.errors import (
+        FlowError,
         ImpastoError,
         Interrupted,
         LibraryError,
@@ -70,6 +71,7 @@ _HOMES = {
     ),
     "impasto.encoders": ("load_encoder",),
     "impasto.errors": (
+        "FlowError",
         "ImpastoError",
         "Interrupted",
         "LibraryError",
@@ -110,6 +112,7 @@ __all__ = [
     "ContentLoss",
     "DoodleSettings",
     "FilmSettings",
+    "FlowError",
     "GramLoss",
     "ImpastoError",
     "Interrupted",

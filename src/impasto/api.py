@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from impasto import batches, jobs
 from impasto.encoders import load_encoder
 from impasto.errors import UsageError
-from impasto.jobs import Job, Observer, Running
+from impasto.jobs import Job, Observer, Running, as_list, inputs_of
 from impasto.machine import Precision
 from impasto.methods import find_method
 from impasto.methods.clusters import check_maps, joint_maps
@@ -68,8 +68,7 @@ def steps(
 
     Between steps, `running.synthesis.strengths["style"] = 40.0` changes a strength of the objective.
     """
-    styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
-    inputs = jobs.inputs_of(find_method("transfer"), [content, *styles])
+    inputs = inputs_of(find_method("transfer"), [content, *as_list(style)])
     job = Job.of(
         "transfer",
         inputs,
@@ -101,7 +100,7 @@ def blend(
     known of them; `prefer` says how many times as much as others those with a tag count. `options` are those of
     `BlendSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of `transfer`.
     """
-    several: Sequence[Any] = works if isinstance(works, list | tuple) else [works]
+    several = as_list(works)
     wanted = Wanted.of(tag=tag, author=author, text=text, prefer=prefer or {})
     return _run(blend_job(content, several, wanted=wanted, **_apart(options)).begin(), observers, cancel)
 
@@ -137,8 +136,7 @@ def doodle(
     `options` are those of `DoodleSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
     `transfer`.
     """
-    several = style_map if isinstance(style_map, list | tuple) else [style_map]
-    return _guided("doodle", layout, style, observers, cancel, {**options, "style_map": several})
+    return _guided("doodle", layout, style, observers, cancel, {**options, "style_map": as_list(style_map)})
 
 
 def _guided(
@@ -149,8 +147,7 @@ def _guided(
     cancel: threading.Event | None,
     options: Mapping[str, Any],
 ) -> Result:
-    styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
-    inputs = jobs.inputs_of(find_method(method), [content, *styles])
+    inputs = inputs_of(find_method(method), [content, *as_list(style)])
     return _run(Job.of(method, inputs, **_apart(options)).begin(), observers, cancel)
 
 
@@ -161,7 +158,7 @@ def maps(
 
     Without it there are as many as stand out. They are what `semantic` makes of `maps="auto"`.
     """
-    several: Sequence[Source] = pictures if isinstance(pictures, list | tuple) else [pictures]  # type: ignore[list-item]
+    several = as_list(pictures)
     check_maps(len(several), parts, seed)
     return joint_maps(load_encoder(encoder), [read_picture(one) for one in several], parts, seed)
 
@@ -178,8 +175,7 @@ def texture(
     `options` are those of `TextureSettings`, and `device`, `precision`, `threads`, `memory`, `max_pixels` as of
     `transfer`.
     """
-    textures: Sequence[Source] = texture if isinstance(texture, list | tuple) else [texture]  # type: ignore[list-item]
-    inputs = jobs.inputs_of(find_method("texture"), textures)
+    inputs = inputs_of(find_method("texture"), as_list(texture))
     return _run(Job.of("texture", inputs, **_apart(options)).begin(), observers, cancel)
 
 

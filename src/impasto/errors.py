@@ -31,6 +31,10 @@ class WeightsError(ImpastoError):
     """An encoder's weights cannot be found, downloaded or trusted."""
 
 
+class FlowError(ImpastoError):
+    """A flow cannot be read or written."""
+
+
 class LibraryError(ImpastoError):
     """A style library cannot be read or written, or holds nothing that was asked for."""
 

@@ -329,6 +329,11 @@ def inputs_of(method: Method, sources: Sequence[Source]) -> dict[str, Source]:
     return dict(zip(method.roles(len(sources)), sources, strict=True))
 
 
+def as_list(given: Any) -> list[Any]:
+    """What was given as one thing, or as a list or tuple of them; an array is one."""
+    return [*given] if isinstance(given, list | tuple) else [given]
+
+
 def _foreign(path: Path) -> str:
     return f"{path}: is damaged, or a checkpoint of another version of impasto; start the work anew"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from impasto.errors import UsageError
-from impasto.motion import FlowError, FlowFiles, flow_files, write_flo
+from impasto.errors import FlowError, UsageError
+from impasto.motion import FlowFiles, flow_files, write_flo
 from motion.moving_square import vectors
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from impasto.motion import FlowError, read_flo, write_flo
+from impasto.errors import FlowError
+from impasto.motion import read_flo, write_flo
 from motion.moving_square import vectors
 
 

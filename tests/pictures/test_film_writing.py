@@ -110,6 +110,19 @@ def test_a_part_is_a_film_of_its_own(tmp_path: Path) -> None:
     assert next(opened.frames()).time == 0
 
 
+def test_h264_is_made_by_code_that_repeats_itself(tmp_path: Path) -> None:
+    """x264's AVX-512 code makes another file of the same frames once in some hundreds."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        with av.logging.Capture(local=False) as said:
+            joined(tmp_path / "a.mp4")
+    finally:
+        av.logging.set_level(level)
+    (capabilities,) = (text for _, _, text in said if "cpu capabilities" in text)
+    assert "AVX512" not in capabilities
+
+
 def test_a_film_may_be_one_frame(tmp_path: Path) -> None:
     format = form(tmp_path / "a.mp4")
     write_part(tmp_path / "p.mp4", [(pixels(0), Fraction(0))], format, TIME_BASE)

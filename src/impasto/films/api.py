@@ -15,7 +15,8 @@ from impasto.films.jobs import film_job
 from impasto.films.output import FilmOutput, default_film
 from impasto.films.running import FilmRunning
 from impasto.films.session import perform_film
-from impasto.machine import Machine
+from impasto.jobs import as_list
+from impasto.machine import Machine, Precision
 from impasto.methods.film import FilmPainter, PaintedFrame
 from impasto.methods.film_settings import FilmSettings
 from impasto.pictures.files import Source, read_picture
@@ -45,10 +46,9 @@ def film(
     `transfer`. The observer is told of frames done, frames in all (0: unknown) and seconds. Setting `cancel`, from
     another thread, stops the work with `Interrupted`, to be gone on with by `impasto resume`. Raises `ImpastoError`.
     """
-    styles = [style] if isinstance(style, str | PathLike) else [*style]
     where = {name: options.pop(name) for name in WHERE if name in options}
     how = {name: options.pop(name) for name in OUTPUT if name in options}
-    paths = [Path(one) for one in (content, *styles)]
+    paths = [Path(one) for one in (content, *as_list(style))]
     job = film_job(paths, options, **where)
     running = FilmRunning.begin(job)
     if cancel is not None:
@@ -65,7 +65,7 @@ def paint_frames(
     *,
     rate: float = 25,
     device: str = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     threads: int | None = None,
     memory: str | int | None = None,
     **settings: Any,
@@ -76,12 +76,11 @@ def paint_frames(
     to `style_times` and `cuts` alone. `settings` are those of `FilmSettings`; masks and maps stay the same throughout.
     Raises `ImpastoError`.
     """
-    styles: Sequence[Source] = style if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
     if not 0 < rate <= 1000:
         raise UsageError(f"rate {rate}: must lie above 0 and be at most 1000 frames a second")
     chosen = FilmSettings.of(**settings)
-    machine = Machine.choose(device, precision, threads, memory)  # type: ignore[arg-type]
-    painter = FilmPainter([read_picture(one) for one in styles], chosen, machine)
+    machine = Machine.choose(device, precision, threads, memory)
+    painter = FilmPainter([read_picture(one) for one in as_list(style)], chosen, machine)
     pictures = {
         role: read_map(path) if chosen.is_map(role) else read_picture(path) for role, path in chosen.pictures.items()
     }

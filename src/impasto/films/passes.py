@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from impasto.errors import Interrupted, PictureError, UsageError
+from impasto.errors import Interrupted, PictureError
 from impasto.films.running import FilmRunning
-from impasto.methods.film import PaintedFrame, Seen
+from impasto.methods.film import PaintedFrame
+from impasto.methods.tracking import Seen
 from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.pictures.film import Frame
 from impasto.pictures.picture import Picture
@@ -34,12 +35,15 @@ class Passes:
 
     def __init__(self, running: FilmRunning, folder: Path) -> None:
         self.running, self.folder, self.settings = running, folder, running.settings
-        if running.sources.along:
-            raise UsageError("passes: go to and fro, and masks and maps that move do not: use one pass, or still ones")
 
-    def keep(self, number: int) -> None:
-        """Keep the frame painted last, by the first pass; raises `PictureError`."""
+    def keep(self, number: int, pictures: Mapping[str, Picture]) -> None:
+        """Keep the frame painted last, by the first pass, and what goes along with it; raises `PictureError`."""
         seen = self.running.painter.last
+        for role in self.running.sources.along:
+            one = pictures[role]
+            self._write(
+                self._path(number, 0, role), torch.cat([one.pixels, *([] if one.alpha is None else [one.alpha])], 1)
+            )
         self._write(self._path(number, 0, "source"), seen.source)
         self._write(self._path(number, 1), seen.painted)
 
@@ -100,14 +104,24 @@ class Passes:
             around.append(self._seen(after, turn - 1))
         steadily = 2 * turn > self.settings.passes and before is not None
         began = time.perf_counter()
-        steps = self.running.painter.again(own, around, self.running.sources.still, steadily)
+        steps = self.running.painter.again(own, around, self._pictures(number), steadily)
         painted = _until(steps, self.running.cancel)
         self.running.seconds += time.perf_counter() - began
         self._write(self._path(number, turn), painted)
 
+    def _pictures(self, number: int) -> dict[str, Picture]:
+        """What belongs to a frame, by role: as it is for all of them, and as it was kept."""
+        moving = {}
+        for role, film in self.running.sources.along.items():
+            values = self._read(self._path(number, 0, role))
+            colours, alpha = values[:, :3], values[:, 3:]
+            moving[role] = Picture(colours, alpha if alpha.shape[1] else None, name=film.path.name)
+        return {**self.running.sources.still, **moving}
+
     def _seen(self, number: int, turn: int) -> Seen:
-        source = self._read(self._path(number, 0, "source"))
-        return Seen(number, number / self.running.film.rate, source, self._read(self._path(number, turn)))
+        source, painted = (self._read(path) for path in (self._path(number, 0, "source"), self._path(number, turn)))
+        along = self.running.painter.along(self._pictures(number), *source.shape[-2:])
+        return Seen(number, number / self.running.film.rate, source, painted, along)
 
     def _path(self, number: int, turn: int, what: str = "") -> Path:
         return self.folder / f"{number:09d}-{what or turn}.safetensors"

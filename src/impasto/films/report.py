@@ -155,19 +155,17 @@ def _together(films: Mapping[str, Film]) -> Iterator[tuple[float, dict[str, Tens
     """The frames of films side by side, at the size of the result, with their time."""
     iterators = {name: film.frames() for name, film in films.items()}
     while True:
-        found = {name: next(frames, None) for name, frames in iterators.items()}
-        ended = [name for name, frame in found.items() if frame is None]
-        if ended:
-            if len(ended) < len(found):
-                longer = next(films[name] for name in found if name not in ended)
-                raise PictureError(
-                    f"{films[ended[0]].path}: ends before {longer.path.name}: compare films of one length"
-                )
+        asked = {name: next(frames, None) for name, frames in iterators.items()}
+        found = {name: frame for name, frame in asked.items() if frame is not None}
+        if not found:
             return
+        if len(found) < len(films):
+            ended = next(film for name, film in films.items() if name not in found)
+            longer = films[next(iter(found))]
+            raise PictureError(f"{ended.path}: ends before {longer.path.name}: compare films of one length")
         result = found["result"]
-        size = result.picture.height, result.picture.width  # type: ignore[union-attr]
-        frames = {name: resize(one.picture.pixels, *size) for name, one in found.items() if one is not None}
-        yield float(result.time), frames  # type: ignore[union-attr]
+        size = result.picture.height, result.picture.width
+        yield float(result.time), {name: resize(one.picture.pixels, *size) for name, one in found.items()}
 
 
 def _links(

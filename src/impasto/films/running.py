@@ -72,7 +72,7 @@ class FilmRunning:
         if downloads is not None and not encoder_status(settings.encoder).present:
             load_encoder(settings.encoder, observer=downloads)
         encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
-        painter = FilmPainter(sources.styles, settings, machine)
+        painter = FilmPainter(sources.styles, settings, machine, sources.along)
         settings.at(0.0, len(sources.styles))  # raises for a wrong number of times
         return cls(job, sources, machine, painter, weights_checksum(encoder), encoder.name)
 

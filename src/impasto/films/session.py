@@ -169,7 +169,7 @@ class _Keeper:
             if self.passes is None:
                 self.reels.add(frame, pictures, painted)
             else:
-                self.passes.keep(frame.number)
+                self.passes.keep(frame.number, pictures)
         except Exception:
             self.running.go_on_from(*self._before)
             raise

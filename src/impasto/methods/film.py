@@ -9,11 +9,10 @@ of what was seen before is held.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,25 +24,13 @@ from impasto.encoders import load_encoder
 from impasto.losses import TemporalLoss, long_term
 from impasto.machine import Machine, explained_memory
 from impasto.methods.blend import mixtures_of
-from impasto.methods.film_settings import NONE, FilmSettings
+from impasto.methods.film_settings import FilmSettings
 from impasto.methods.maps import maps_of
 from impasto.methods.regions import Region
-from impasto.methods.transfer import transfer
+from impasto.methods.tracking import Link, Seen, Tracker
+from impasto.methods.transfer import regions_of, transfer
 from impasto.methods.work import Work
-from impasto.motion import (
-    CachedFlow,
-    Dis,
-    FlowEstimator,
-    FlowFiles,
-    Flows,
-    both_ways,
-    consistency,
-    flow_files,
-    is_cut,
-    read_cuts,
-    resized_flow,
-    warp,
-)
+from impasto.motion import FlowEstimator, resized_flow, warp
 from impasto.pictures.footage import Frame
 from impasto.pictures.maps import Maps, understood
 from impasto.pictures.picture import Picture
@@ -63,7 +50,6 @@ NEIGHBOUR = 1.0
 STILL, ENOUGH_TO_HOLD = 0.5, 0.5
 """Pixels by which what is called still may move; share of a frame that must be so for its mean colour to be held in
 full. Where a camera moves, colours have to follow what comes into view, and are let go."""
-ESTIMATORS = {"dis": Dis("medium"), "fast": Dis("ultrafast"), "half": Dis("medium", 0.5)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,55 +68,11 @@ class PaintedFrame:
     losses: Mapping[str, float]
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A frame that was painted: it and its painting at the result's size, `(1, 3, H, W)` on the CPU."""
-
-    number: int
-    time: Fraction
-    source: Tensor
-    painted: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """What a frame seen before says of one to be painted: where it is visible, and how to get there."""
-
-    seen: Seen
-    flow: Tensor
-    """From the new frame to the one seen, `(1, 2, H, W)` in pixels."""
-    where: Tensor
-    """`(1, 1, H, W)` in 0..1."""
-
-    @property
-    def painted(self) -> Tensor:
-        return warp(self.seen.painted, self.flow, "bicubic")
-
-    @property
-    def visible(self) -> float:
-        return float(self.where.mean())
-
-
-def film(
-    frames: Iterable[Frame],
-    styles: Sequence[Picture],
-    settings: FilmSettings,
-    machine: Machine,
-    pictures: Mapping[str, Picture] | None = None,
-) -> Iterator[PaintedFrame]:
-    """Paint the frames of a film, one after the other, in the manner of `styles`.
-
-    `pictures` are those that the settings name, by role, the same for all frames. Raises `UsageError` as `transfer`.
-    """
-    painter = FilmPainter(styles, settings, machine)
-    for frame in frames:
-        yield painter.paint(frame, pictures)
-
-
 class FilmPainter:
     """Paints frames one after the other; what it remembers of them is bounded, and can be saved between any two.
 
-    `estimator` finds flows in place of the one that the settings name.
+    `moving` are the roles of masks and maps that change from frame to frame, and may be empty in some; `estimator`
+    finds flows in place of the one that the settings name.
     """
 
     def __init__(
@@ -138,11 +80,12 @@ class FilmPainter:
         styles: Sequence[Picture],
         settings: FilmSettings,
         machine: Machine,
+        moving: Collection[str] = (),
         estimator: FlowEstimator | None = None,
     ) -> None:
         self.styles, self.settings, self.machine = tuple(styles), settings, machine
-        self._motion = estimator or _motion(settings)
-        self._cuts = None if settings.cuts in ("auto", NONE) else read_cuts(Path(settings.cuts))
+        self._moving = frozenset(moving)
+        self._tracker = Tracker(settings, estimator)
         self._past: deque[Seen] = deque(maxlen=settings.distances[-1])
         self._moments: dict[str, dict[str, Tensor]] = {}
         self._mixture: Mixture | None = None
@@ -160,24 +103,26 @@ class FilmPainter:
 
     def steps(self, frame: Frame, pictures: Mapping[str, Picture] | None = None) -> Generator[Step, None, PaintedFrame]:
         """The same step by step: a generator that returns the painted frame. Left early, it changes nothing."""
-        links = [*self._links(frame)]
-        begins = not links or self._begins_shot(frame, links[0])
+        links = self.links(frame)
+        begins = not links or self._tracker.begins_shot(frame, links[0])
         mixture = None if begins else self._mixture
         if self.settings.blend and mixture is None:
             mixture = self._mixture_for(frame.picture)
         work = self._work(frame, pictures or {}, mixture)
         scale = work.synthesis.schedule[-1]
+        along = self.along(pictures or {}, scale.height, scale.width)
+        links = [link.guided(along) for link in links]
         with explained_memory(work.encoder, work.layers, scale.height, scale.width, work.budget):
-            anew = begins or not scale.steps  # where colours alone are taken
+            anew = begins or not scale.steps  # where nothing is painted
             done = yield from self._begun(work) if anew else self._continued(work, frame, links)
         synthesis = done[_size(scale)]
         source = resize(frame.picture.pixels, scale.height, scale.width).contiguous()
         painted = synthesis.picture.float().cpu().contiguous()
         if begins:
             self._past.clear()
-        else:
+        elif scale.steps:
             painted = _held(painted, source, links[0])
-        self._past.append(Seen(frame.number, frame.time, source, painted))
+        self._past.append(Seen(frame.number, frame.time, source, painted, along))
         self._moments, self._mixture = {size: one.moments for size, one in done.items()}, mixture
         losses = synthesis.history[-1].losses if synthesis.history else {}
         visible = 0.0 if begins else links[0].visible
@@ -187,6 +132,15 @@ class FilmPainter:
         """The frame painted as if there were no others: what the film would be without this method."""
         work = self._work(frame, pictures or {}, self._mixture)
         return work.finish(work.synthesis.run())
+
+    def links(self, frame: Frame) -> list[Link]:
+        """What the frames that are remembered say of one to be painted, the nearest first."""
+        return self._tracker.links(frame, self._past)
+
+    def along(self, pictures: Mapping[str, Picture], height: int, width: int) -> Tensor | None:
+        """The masks and maps that move, of all their channels, at the size of the result; None where none do."""
+        moving = [resize_mask(pictures[role].pixels, height, width) for role in sorted(self._moving)]
+        return torch.cat(moving, 1) if moving else None
 
     @property
     def last(self) -> Seen:
@@ -203,7 +157,10 @@ class FilmPainter:
         frame = Frame(own.number, own.time, Picture(own.source))
         work = self._work(frame, pictures, self._mixture)
         scale = replace(work.synthesis.schedule[-1], steps=self.settings.frame_steps)
-        links = [self._link(frame, seen) for seen in around]
+        if not work.synthesis.schedule[-1].steps:  # nothing is painted
+            return own.painted
+        along = self.along(pictures, scale.height, scale.width)
+        links = [self._tracker.link(frame, seen).guided(along) for seen in around]
         weights = 1 + sum(NEIGHBOUR * link.where for link in links)
         blended = (own.painted + sum(NEIGHBOUR * link.where * link.painted for link in links)) / weights
         start = self._on_device(blended.float().clamp(0, 1))
@@ -227,32 +184,6 @@ class FilmPainter:
         picture = self._work(frame, pictures, self._mixture).finish(painted)
         return PaintedFrame(frame.number, frame.time, picture, begins_shot, 0.0 if begins_shot else 1.0, {})
 
-    # What was seen before
-
-    def _links(self, frame: Frame) -> Iterator[Link]:
-        """To the frames seen before that are to be compared, the nearest first."""
-        for distance in self.settings.distances:
-            if distance <= len(self._past):
-                yield self._link(frame, self._past[-distance])
-
-    def _link(self, frame: Frame, seen: Seen) -> Link:
-        flows = self._flows(frame, seen)
-        return Link(seen, flows.backward, consistency(flows.backward, flows.forward))
-
-    def _flows(self, frame: Frame, seen: Seen) -> Flows:
-        height, width = seen.source.shape[-2:]
-        if isinstance(self._motion, FlowFiles):
-            return _flows_of_files(self._motion, frame, seen)
-        return both_ways(self._motion, resize(frame.picture.pixels, height, width), seen.source)
-
-    def _begins_shot(self, frame: Frame, link: Link) -> bool:
-        if self.settings.cuts == NONE:
-            return False
-        if self._cuts is not None:
-            return self._cuts.at(frame.number, float(link.seen.time), float(frame.time))
-        now = resize(frame.picture.pixels, *link.seen.source.shape[-2:])
-        return is_cut(link.seen.source, now, link.visible)
-
     # The work on a frame
 
     def _work(self, frame: Frame, pictures: Mapping[str, Picture], mixture: Mixture | None) -> Work:
@@ -270,6 +201,7 @@ class FilmPainter:
             self.machine,
             pictures,
             self._known,
+            regions_of(settings, frame.picture, self.styles, pictures, self._moving),
             maps=maps,
             map_strength=settings.map_strength,
         )
@@ -347,7 +279,7 @@ class FilmPainter:
             return source
         if self.settings.frame_start == "previous":
             return seen.painted
-        unseen = (source + warp(seen.painted - seen.source, link.flow)).clamp(0, 1)
+        unseen = (source + link.alike * warp(seen.painted - seen.source, link.flow)).clamp(0, 1)
         return unseen.lerp(link.painted, link.where)
 
     def _on_device(self, pixels: Tensor) -> Tensor:
@@ -361,7 +293,8 @@ class FilmPainter:
             f"moments.{size}.{name}": value for size, own in self._moments.items() for name, value in own.items()
         }
         for place, seen in enumerate(self._past):
-            tensors |= {f"source.{place}": seen.source, f"painted.{place}": seen.painted}
+            kept = {"source": seen.source, "painted": seen.painted, "along": seen.along}
+            tensors |= {f"{name}.{place}": value for name, value in kept.items() if value is not None}
         rest = {
             "past": [[seen.number, str(seen.time)] for seen in self._past],
             "mixture": None if self._mixture is None else [self._mixture.works, self._mixture.shares],
@@ -372,8 +305,8 @@ class FilmPainter:
         """Remember what `state` gave."""
         self._past.clear()
         for place, (number, time) in enumerate(rest["past"]):
-            pixels = (tensors[f"{name}.{place}"].contiguous() for name in ("source", "painted"))
-            self._past.append(Seen(number, Fraction(time), *pixels))
+            source, painted = (tensors[f"{name}.{place}"].contiguous() for name in ("source", "painted"))
+            self._past.append(Seen(number, Fraction(time), source, painted, tensors.get(f"along.{place}")))
         self._moments = {}
         for name, value in tensors.items():
             kind, size, own = (*name.split(".", 2), "", "")[:3]
@@ -409,24 +342,6 @@ def _same(picture: Tensor, scale: Scale) -> Tensor:
 
 def _faster(optimisation: Optimisation) -> Optimisation:
     return replace(optimisation, learning_rate=min(1.0, LATER_RATE * optimisation.learning_rate))
-
-
-def _motion(settings: FilmSettings) -> FlowEstimator | FlowFiles:
-    """Where flows come from; raises `ImpastoError`s for files that are not there."""
-    found = ESTIMATORS.get(settings.flow)
-    if found is None:
-        return flow_files(settings.flow)
-    return found if settings.flow_cache is None else CachedFlow(found, settings.flow_cache)
-
-
-def _flows_of_files(files: FlowFiles, frame: Frame, seen: Seen) -> Flows:
-    """The flows that files hold, at the size at which frames are painted."""
-    height, width = frame.picture.height, frame.picture.width
-    backward, forward = (
-        files.flow(*pair, height, width) for pair in ((frame.number, seen.number), (seen.number, frame.number))
-    )
-    size = seen.source.shape[-2], seen.source.shape[-1]
-    return Flows(resized_flow(backward, *size), resized_flow(forward, *size))
 
 
 def _carried(moments: Mapping[str, Tensor], flow: Tensor) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -73,22 +73,32 @@ def maps_of(
     return found
 
 
-def understood_maps(content: Picture, styles: Sequence[Picture], settings: MapSettings) -> Maps:
+@dataclass(frozen=True)
+class GapWords:
+    """What is said of a part that is on one side only: templates of `picture`, `part`, `share`, `others`."""
+
+    of_content: str
+    of_style: str
+
+
+DRAWN = GapWords(
+    "{picture}: {part}, {share:.0%} of it, is in no map of a style, so that it is made of whatever looks most like it; "
+    "say what it is with --match",
+    "{picture}: {part}, {share:.0%} of it, is not in {others}, so that nothing is made of it",
+)
+"""Of maps that somebody made."""
+
+
+def understood_maps(
+    content: Picture, styles: Sequence[Picture], settings: MapSettings, words: GapWords = DRAWN
+) -> Maps:
     """What maps say; warns of parts that are on one side only, raises `UsageError` as `understood` does."""
     maps = understood(content, styles, settings.map_kind, settings.match)
     for gap in maps.gaps:
-        if gap.number is None:
-            warnings.warn(
-                f"{content.name}: {gap.part.name}, {gap.part.share:.0%} of it, is in no map of a style, so that it is "
-                "made of whatever looks most like it; say what it is with --match",
-                stacklevel=2,
-            )
-        else:
-            warnings.warn(
-                f"{styles[gap.number].name}: {gap.part.name}, {gap.part.share:.0%} of it, is not in {content.name}, so "
-                "that nothing is made of it",
-                stacklevel=2,
-            )
+        picture, template = (content, words.of_content) if gap.number is None else (styles[gap.number], words.of_style)
+        others = " or ".join(one.name for one in styles) if gap.number is None else content.name
+        message = template.format(picture=picture.name, part=gap.part.name, share=gap.part.share, others=others)
+        warnings.warn(message, stacklevel=2)
     return maps
 
 

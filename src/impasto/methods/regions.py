@@ -8,7 +8,7 @@ measured over the region alone, so that its size does not matter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
@@ -21,7 +21,7 @@ from impasto.losses import Shares
 from impasto.methods import numbered
 from impasto.methods.settings import Named, Paths, Settings, Strengths, setting
 from impasto.pictures.picture import Picture
-from impasto.pictures.regions import Guidance, Segment, feathered, mask_of, segments, without_overlap
+from impasto.pictures.regions import Guidance, Segment, alike, feathered, is_colour, mask_of, segments, without_overlap
 from impasto.pictures.resize import resize_mask
 
 T = TypeVar("T")
@@ -118,25 +118,30 @@ class Region:
 
 
 def understood(
-    settings: RegionSettings, content: Picture, styles: Sequence[Picture], pictures: Mapping[str, Picture]
+    settings: RegionSettings,
+    content: Picture,
+    styles: Sequence[Picture],
+    pictures: Mapping[str, Picture],
+    moving: Collection[str] = (),
 ) -> tuple[Region, ...]:
     """The regions that settings and the pictures they name describe; none if they speak of none.
 
-    `pictures` by role: mask, mask2 …, segmentation, style_segmentation …. Raises `UsageError` for whatever does not
-    fit together, and warns of masks that are resized and of colours that occur in a style alone.
+    `pictures` by role: mask, mask2 …, segmentation, style_segmentation …; of those `moving`, which are others in each
+    frame of a film, regions may be absent. Raises `UsageError` for whatever does not fit together, and warns of masks
+    that are resized and of colours that occur in a style alone.
     """
     refuse_contradictions(settings)
     if settings.masks is not None:
-        masks = [pictures[role] for role in numbered("mask", len(settings.masks))]
-        found = _of_masks(settings.masks, masks, content, styles)
+        found = _of_masks(settings.masks, pictures, content, styles, moving)
     elif settings.segmentation is not None:
         maps = [pictures[role] for role in numbered("style_segmentation", len(settings.style_segmentations or ()))]
-        found = _of_segmentation(settings, pictures["segmentation"], maps, content, styles)
+        comes_and_goes = "segmentation" in moving
+        found = _of_segmentation(settings, pictures["segmentation"], maps, content, styles, comes_and_goes)
     else:
         return ()
     names = [region.name for region in found]
     strengths, contents = (
-        _by_region(field, values, names)
+        _by_region(field, values, names, bool(moving))
         for field, values in (
             ("region_strengths", settings.region_strengths),
             ("region_content", settings.region_content),
@@ -148,10 +153,20 @@ def understood(
         else replace(region, styles=(), style_masks=(), content=contents.get(region.name, 1.0))
         for region in found
     )
+    present = tuple(region for region in regions if bool(region.mask.any()))
+    if moving and not any(region.styles for region in present):
+        return (_without_regions(settings, styles),)
     if not any(region.styles for region in regions):
         field = "region_strengths" if any(region.styles for region in found) else "region_styles"
         raise UsageError(f"{field}: every region keeps the content, so that there is nothing to paint")
-    return regions
+    return present
+
+
+def _without_regions(settings: RegionSettings, styles: Sequence[Picture]) -> Region:
+    """What a frame is in which none of the regions is that have a style."""
+    if settings.rest == "keep":
+        return Region(REST, EVERYWHERE.clone(), (), ())
+    return Region.everything((len(styles) - 1,), (None,), ())
 
 
 def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, width: int) -> list[Region]:
@@ -185,17 +200,22 @@ def refuse_contradictions(settings: RegionSettings) -> None:
 
 
 def _of_masks(
-    paths: Sequence[str], masks: Sequence[Picture], content: Picture, styles: Sequence[Picture]
+    paths: Sequence[str],
+    pictures: Mapping[str, Picture],
+    content: Picture,
+    styles: Sequence[Picture],
+    moving: Collection[str],
 ) -> list[Region]:
-    if len(masks) != len(styles):
-        raise UsageError(f"masks: {counted(len(masks), 'mask')} for {counted(len(styles), 'style')}: give one for each")
+    if len(paths) != len(styles):
+        raise UsageError(f"masks: {counted(len(paths), 'mask')} for {counted(len(styles), 'style')}: give one for each")
     regions: list[Region] = []
-    for number, (path, picture) in enumerate(zip(paths, masks, strict=True)):
+    for number, (path, role) in enumerate(zip(paths, numbered("mask", len(paths)), strict=True)):
+        picture = pictures[role]
         check_aspect(picture, content)
         stem = picture.path.stem if picture.path else picture.name
         inverted = path.startswith(INVERTED)
         name = _free(f"not {stem}" if inverted else stem, [region.name for region in regions])
-        regions.append(Region(name, mask_of(picture, inverted), (number,), (None,)))
+        regions.append(Region(name, mask_of(picture, inverted, role in moving), (number,), (None,)))
     return regions
 
 
@@ -205,6 +225,7 @@ def _of_segmentation(
     maps: Sequence[Picture],
     content: Picture,
     styles: Sequence[Picture],
+    moves: bool,
 ) -> list[Region]:
     if maps and len(maps) != len(styles):
         raise UsageError(
@@ -215,7 +236,7 @@ def _of_segmentation(
         check_aspect(one, style, "segmentation")
     own = segments(segmentation)
     names = [segment.name for segment in own]
-    chosen = _by_region("region_styles", settings.region_styles, names)
+    chosen = _by_region("region_styles", settings.region_styles, names, moves)
     if not maps and len(styles) > 1:
         _require_all(chosen, own, len(styles))
     elsewhere = [segments(one) for one in maps]
@@ -266,13 +287,17 @@ def _style_numbers(name: str, chosen: str | None, count: int) -> tuple[int, ...]
     return tuple(sorted({int(word) - 1 for word in words}))
 
 
-def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str]) -> Mapping[str, T]:
-    """The values, whose names are known to be regions'."""
+def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str], moves: bool) -> Mapping[str, T]:
+    """The values by the names of regions; colours may be named nearly, and those of regions that move be absent."""
     known = [*names, *([REST] if field == "region_content" else [])]
-    for name in values or ():
-        if name not in known:
+    found = {}
+    for name, value in (values or {}).items():
+        region = name if name in known else alike(name, names)
+        if region is not None:
+            found[region] = value
+        elif not (moves and is_colour(name)):
             raise UsageError(f"{field}: {name} is no region{near_match(name, known)}; there are {', '.join(known)}")
-    return values or {}
+    return found
 
 
 def check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:

@@ -7,8 +7,8 @@ strength is relative; even parts are walls; the picture is optimised as in `tran
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -16,15 +16,20 @@ from pydantic import model_validator
 from impasto.encoders import load_encoder
 from impasto.machine import Machine
 from impasto.methods.clusters import FEWEST, MOST, joint_maps
-from impasto.methods.maps import MapSettings, maps_of, understood_maps
+from impasto.methods.maps import GapWords, MapSettings, maps_of, understood_maps
 from impasto.methods.patches import SMOOTHER
 from impasto.methods.settings import Strength, Words, setting
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
-from impasto.pictures.maps import Maps, understood
+from impasto.pictures.maps import Maps
 from impasto.pictures.picture import Picture
 
 AUTO, NONE = "auto", "none"
+FOUND = GapWords(
+    "{picture}: nothing in {others} looks like {share:.0%} of it, which is made of whatever is most like it",
+    "{picture}: {share:.0%} of it looks like nothing in {others}, and is not used",
+)
+"""Of maps that were found."""
 
 
 class SemanticSettings(MapSettings, TransferSettings):
@@ -100,24 +105,7 @@ def semantic(
 def _automatic_maps(content: Picture, styles: Sequence[Picture], settings: SemanticSettings, machine: Machine) -> Maps:
     """Of what looks alike; warns of what does so on one side only."""
     encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)
-    own, *theirs = joint_maps(encoder, [content, *styles], settings.parts, settings.seed)
-    maps = understood(own, theirs, settings.map_kind, settings.match)
-    for gap in maps.gaps:
-        if gap.number is None:
-            warnings.warn(
-                f"{content.name}: nothing in {_either(styles)} looks like {gap.part.share:.0%} of it, which is made of "
-                "whatever is most like it",
-                stacklevel=2,
-            )
-        else:
-            warnings.warn(
-                f"{styles[gap.number].name}: {gap.part.share:.0%} of it looks like nothing in {content.name}, and is "
-                "not used",
-                stacklevel=2,
-            )
-    return maps
-
-
-def _either(styles: Sequence[Picture]) -> str:
-    """`a.jpg or b.jpg`."""
-    return " or ".join(one.name for one in styles)
+    pictures = [content, *styles]
+    found = joint_maps(encoder, pictures, settings.parts, settings.seed)
+    own, *theirs = (replace(one, name=picture.name) for one, picture in zip(found, pictures, strict=True))
+    return understood_maps(own, theirs, settings, FOUND)

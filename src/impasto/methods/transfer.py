@@ -9,7 +9,7 @@ iterates; a little smoothness keeps noise out of what the encoder does not see.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -146,7 +146,7 @@ def transfer(
     pictures too small for them, for a wrong number of weights and for regions that make no sense.
     """
     pictures = pictures or {}
-    regions = _regions(settings, content, styles, pictures) if regions is None else tuple(regions)
+    regions = regions_of(settings, content, styles, pictures) if regions is None else tuple(regions)
     encoder = _encoder(settings, machine, known)
     encoder.check_layers(settings.layers)
     smallest = encoder.smallest_side(settings.layers)
@@ -159,7 +159,7 @@ def transfer(
         ratio=settings.scale_ratio,
         smallest_side=smallest,
     )
-    if settings.color_only:
+    if settings.color_only or not any(region.styles for region in regions):
         schedule = (Scale(height, width, steps=0),)
     held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions, len(styles))
     memory = budget(machine, held)
@@ -190,12 +190,16 @@ def _encoder(settings: TransferSettings, machine: Machine, known: dict[Any, Any]
     return found
 
 
-def _regions(
-    settings: TransferSettings, content: Picture, styles: Sequence[Picture], pictures: Mapping[str, Picture]
+def regions_of(
+    settings: TransferSettings,
+    content: Picture,
+    styles: Sequence[Picture],
+    pictures: Mapping[str, Picture],
+    moving: Collection[str] = (),
 ) -> tuple[Region, ...]:
-    """The regions, their styles with shares; everything is one where there are none."""
+    """The regions, as `understood`, their styles with shares; everything is one where there are none."""
     shares = settings.shares(len(styles))
-    found = understood(settings, content, styles, pictures)
+    found = understood(settings, content, styles, pictures, moving)
     if not found:
         return (Region.everything(range(len(styles)), [None] * len(styles), shares),)
     return tuple(replace(region, shares=_part(shares, region.styles)) for region in found)

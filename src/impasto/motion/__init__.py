@@ -4,7 +4,7 @@ from impasto.motion.cache import CachedFlow
 from impasto.motion.consistency import consistency
 from impasto.motion.cuts import Cuts, is_cut, parse_cuts, read_cuts
 from impasto.motion.external import FlowFiles, flow_files
-from impasto.motion.flo import FlowError, read_flo, write_flo
+from impasto.motion.flo import read_flo, write_flo
 from impasto.motion.flow import Dis, Farneback, FlowEstimator, Flows, both_ways
 from impasto.motion.measures import colour_drift, endpoint_error, warping_error
 from impasto.motion.warping import inside, resized_flow, warp
@@ -14,7 +14,6 @@ __all__ = [
     "Cuts",
     "Dis",
     "Farneback",
-    "FlowError",
     "FlowEstimator",
     "FlowFiles",
     "Flows",

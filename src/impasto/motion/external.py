@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from impasto.errors import UsageError
-from impasto.motion.flo import FlowError, read_flo
+from impasto.errors import FlowError, UsageError
+from impasto.motion.flo import read_flo
 
 FIRST = (0, 1)
 """What the first frame may be numbered."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impasto.errors import ImpastoError
+from impasto.errors import FlowError
 from impasto.pictures.atomic import atomic_write, write_failure
 
 MAGIC = 202021.25
@@ -23,10 +23,6 @@ UNKNOWN = 1e9
 WRITTEN_UNKNOWN = 1e10
 LONGEST = 99_999
 """Pixels a side beyond which a header is damage, as in the benchmark's own reader."""
-
-
-class FlowError(ImpastoError):
-    """A flow cannot be read or written."""
 
 
 def read_flo(path: str | Path, height: int | None = None, width: int | None = None) -> Tensor:

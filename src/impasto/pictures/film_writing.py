@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -143,7 +144,7 @@ def _video_stream(container: Any, format: FilmFormat) -> Any:
     os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 would print its settings to the terminal
     encoding = format.encoding
     stream = container.add_stream(encoding.encoder, rate=format.rate.limit_denominator(100_000))
-    stream.options = encoding.options
+    stream.options = {**encoding.options, **_repeatably(encoding.encoder)}
     stream.width, stream.height = format.padded
     stream.pix_fmt = encoding.pixels
     context = stream.codec_context
@@ -156,6 +157,12 @@ def _video_stream(container: Any, format: FilmFormat) -> Any:
     if encoding.tag:
         context.codec_tag = encoding.tag
     return stream
+
+
+def _repeatably(encoder: str) -> dict[str, str]:
+    """Options without which an encoder would not make the same file of the same frames each time."""
+    avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return {"x264-params": "asm=avx2"} if avx512 and encoder == "libx264" else {}
 
 
 def _encoded(

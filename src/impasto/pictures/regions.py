@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -82,16 +83,18 @@ class Segment:
         return None if closer or distance > ALIKE else nearest
 
 
-def mask_of(picture: Picture, inverted: bool = False) -> Tensor:
+def mask_of(picture: Picture, inverted: bool = False, may_be_black: bool = False) -> Tensor:
     """A picture as a mask `(1, 1, H, W)` in 0..1: white counts, transparent parts do not.
 
-    Raises `UsageError` for a mask that is black, or nearly so, everywhere.
+    Of one that is black everywhere, or nearly so, nothing is left if it may be; else it raises `UsageError`.
     """
     grey = picture.pixels.mean(1, keepdim=True)
     mask = 1 - grey if inverted else grey
     if picture.alpha is not None:
         mask = mask * picture.alpha
     if not bool((mask > DIMMEST_MASK).any()):
+        if may_be_black:
+            return torch.zeros_like(mask)
         nearly = "nearly " if bool((mask > 0.5 / 255).any()) else ""
         seen = f"{nearly}white everywhere and turned round" if inverted else f"{nearly}black everywhere"
         labels = ", or give labels as --segmentation" if nearly else ""
@@ -183,6 +186,27 @@ def _names_of(colours: Sequence[tuple[int, int, int]]) -> list[str]:
         if _distance(colours[nearest], known) <= EVEN:
             names[nearest] = name
     return names
+
+
+def is_colour(name: str) -> bool:
+    """Whether a region may be called so: `green` or `#40ff00`."""
+    return _colour(name) is not None
+
+
+def alike(name: str, names: Iterable[str]) -> str | None:
+    """The name of the colour that is meant: the nearest to the one named, if it is as good as the same."""
+    wanted = _colour(name)
+    if wanted is None:
+        return None
+    distances = {one: _distance(wanted, colour) for one in names if (colour := _colour(one)) is not None}
+    nearest = min(distances, key=distances.__getitem__, default=None)
+    return nearest if nearest is not None and distances[nearest] <= EVEN else None
+
+
+def _colour(name: str) -> tuple[int, ...] | None:
+    """What a name of `_names_of` stands for, 0..255 each."""
+    is_hex = re.fullmatch("#[0-9a-f]{6}", name) is not None
+    return tuple(bytes.fromhex(name[1:])) if is_hex else _COLOURS.get(name)
 
 
 def _distance(a: Sequence[int], b: Sequence[int]) -> int:
