@@ -112,9 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, value in RUNTIME.items():
         os.environ.setdefault(name, value)
     console = choose_console(quiet="--quiet" in words, events="--json" in words)
+    said: set[str] = set()
+
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
+        """Each sentence once, though thousands of frames may be the cause of it."""
+        if str(message) not in said:
+            said.add(str(message))
+            console.note(str(message))
+
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning, module="impasto")
-        warnings.showwarning = lambda message, *_, **__: console.note(str(message))
+        warnings.showwarning = say
         code, message = _run(words, console)
     console.finish()
     if message:

@@ -21,7 +21,7 @@ from impasto.pictures.film import open_film
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize
 from impasto.records import read_record
-from reels import SOUND_RATE, film, sine, sound_of
+from reels import SOUND_RATE, chart, film, sine, sound_of
 from studio import Command, paint
 
 # What goes in comes out
@@ -113,6 +113,40 @@ def test_ten_bits_stay(painted: Command, studio: Path) -> None:
     film(studio / "clip.mp4", 2, width=96, height=64, pixels="yuv420p10le")
     assert painted("-o", "out.mp4", "--size", "96", "--codec", "h265", "--quality", "draft").code == 0
     assert (open_film("clip.mp4").bits, open_film("out.mp4").bits) == (10, 10)
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.gif"])
+def test_the_last_frame_is_shown_as_long_as_it_was(painted: Command, studio: Path, output: str) -> None:
+    images = [Image.fromarray(chart(shift=number)) for number in range(3)]
+    images[0].save(studio / "clip.gif", save_all=True, append_images=images[1:], duration=[100, 100, 2000])
+    assert painted("-o", output, content="clip.gif").code == 0
+    assert open_film(output).seconds == pytest.approx(2.2, abs=0.02)
+    assert painted("-o", "cut.gif", "--between", "0,1", content="clip.gif").code == 0
+    assert open_film("cut.gif").seconds == pytest.approx(1)
+
+
+def test_a_rate_as_people_write_it_is_a_rate(painted: Command, studio: Path) -> None:
+    numbered(studio / "shots", 3)
+    shown = painted("-o", "out.mp4", "--rate", "29.97002997", content="shots")
+    assert shown.code == 0, shown.err
+    assert times("out.mp4") == [number * Fraction(1001, 30_000) for number in range(3)]
+
+
+@pytest.mark.parametrize(("suffix", "loops"), [(".gif", True), (".webp", True), (".png", True)])
+def test_animations_of_films_play_on(painted: Command, suffix: str, loops: bool) -> None:
+    painted("-o", f"out{suffix}")
+    assert open_film(f"out{suffix}").loops is loops
+
+
+def test_what_a_video_cannot_hold_is_said_once(painted: Command, studio: Path) -> None:
+    film(studio / "deep.mp4", 2, width=96, height=64, pixels="yuv420p10le")
+    shown = painted("-o", "out.mp4", content="deep.mp4")
+    assert "out.mp4: has 8 bits per channel, and deep.mp4 has 10: --codec h265" in shown.err
+    clear = [Image.fromarray(np.dstack([chart(shift=n), np.full((32, 48), 200, np.uint8)])) for n in range(3)]
+    clear[0].save(studio / "clear.png", save_all=True, append_images=clear[1:], duration=100)
+    shown = painted("-o", "b.mp4", content="clear.png")
+    assert shown.code == 0, shown.err
+    assert shown.err.count("b.mp4: transparency is laid on white") == 1
 
 
 def test_one_frame_is_a_film(painted: Command, studio: Path) -> None:

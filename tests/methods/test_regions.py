@@ -262,6 +262,14 @@ def test_a_region_is_painted_and_the_rest_stays(work: Callable[..., Work]) -> No
     assert columns[72:].max() < 0.004
 
 
+def test_what_is_kept_comes_back_to_the_last_bit(work: Callable[..., Work]) -> None:
+    content = soft(0)
+    painted = work(content, soft(1), pictures={"mask": left_half()}, masks="left.png", style_strength=4.0, grain=0.5)
+    columns = change(content, painted.finish(painted.synthesis.run()).pixels)
+    assert columns[:56].mean() > 0.03
+    assert not columns[72:].any()
+
+
 @pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
 def test_a_mask_that_covers_everything_changes_nothing(work: Callable[..., Work], style_loss: str) -> None:
     everything = Picture(torch.ones(1, 3, 64, 96), name="all.png", path=Path("all.png"))

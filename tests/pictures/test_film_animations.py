@@ -68,6 +68,24 @@ def test_animations_that_play_once_say_so(tmp_path: Path, name: str) -> None:
     assert read_film_record(tmp_path / name) is None
 
 
+def test_the_last_frame_of_an_animation_ends_as_it_says(tmp_path: Path) -> None:
+    images = [Image.fromarray(chart(shift=number)) for number in range(3)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[100, 100, 2000])
+    ends = [frame.end for frame in open_film(tmp_path / "a.gif").frames()]
+    assert ends == [Fraction(1, 10), Fraction(1, 5), Fraction(11, 5)]
+
+
+def test_what_lies_beyond_a_gif_is_not_shown(tmp_path: Path) -> None:
+    images = [Image.fromarray(chart(shift=number)) for number in range(3)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], disposal=2)
+    data = bytearray((tmp_path / "a.gif").read_bytes())
+    data[6:10] = (40).to_bytes(2, "little") + (20).to_bytes(2, "little")
+    (tmp_path / "a.gif").write_bytes(data)
+    opened = open_film(tmp_path / "a.gif")
+    sizes = {(frame.picture.width, frame.picture.height) for frame in opened.frames()}
+    assert sizes == {(opened.width, opened.height)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_transparency_is_kept(tmp_path: Path, name: str) -> None:
     frames = []

@@ -15,6 +15,7 @@ from impasto.pictures.files import read_picture, to_array
 from impasto.pictures.film import open_film
 from impasto.pictures.film_format import FilmFormat
 from impasto.pictures.film_writing import join_parts, read_film_record, write_part
+from impasto.pictures.numbered import is_pattern
 from reels import chart
 
 
@@ -74,6 +75,23 @@ def test_a_pattern_names_one_series(tmp_path: Path) -> None:
     assert refusal(folder / "x_%d.png") == (
         "x_%d.png: no such frames; check the name, in which %04d stands for four digits"
     )
+
+
+@pytest.mark.parametrize("name", ["my%20dance.mp4", "50%done.mp4", "50%discount", "%d.mp4"])
+def test_other_names_may_have_percent_signs(tmp_path: Path, name: str) -> None:
+    assert not is_pattern(tmp_path / name)
+
+
+def test_what_is_there_is_no_pattern(tmp_path: Path) -> None:
+    assert is_pattern(tmp_path / "f_%04d.png")
+    numbered(tmp_path / "f_%04d", [1, 2])
+    assert len(list(open_film(tmp_path / "f_%04d").frames())) == 2
+
+
+@pytest.mark.parametrize("where", [".", "f_%d.png"])
+def test_two_frames_of_one_number_are_named(tmp_path: Path, where: str) -> None:
+    numbered(numbered(tmp_path, [1, 2], "f_{}.png"), [1], "f_{:04}.png")
+    assert refusal(tmp_path / where).endswith("f_1.png: is frame 1, and so is f_0001.png; remove one of them")
 
 
 def test_gaps_name_the_missing_number(tmp_path: Path) -> None:

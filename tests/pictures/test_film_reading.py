@@ -89,6 +89,40 @@ def test_a_clock_that_starts_anew_goes_on() -> None:
     assert [time * 100 for time, _ in _timed(frames, stream)] == [0, 4, 8, 12, 17]
 
 
+def lasting(path: Path, ticks: tuple[int, ...], durations: tuple[int, ...]) -> Path:
+    """A film whose packets say how long each frame is shown, in 1/12800 s."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"bf": "0", "tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stream.codec_context.time_base = TICK
+        for number, (tick, duration) in enumerate(zip(ticks, durations, strict=True)):
+            frame = av.VideoFrame.from_ndarray(chart(shift=number)).reformat(format="yuv420p")
+            frame.pts, frame.time_base = tick, TICK
+            for packet in stream.encode(frame):
+                packet.duration = duration
+                container.mux(packet)
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_last_frame_that_is_shown_for_long_is_no_break(tmp_path: Path, suffix: str) -> None:
+    durations = (512, 512, 5 * 12_800)
+    frames = list(open_film(lasting(tmp_path / f"a{suffix}", (0, 512, 1024), durations)).frames())
+    assert [float(frame.end or 0) for frame in frames] == pytest.approx([0.04, 0.08, 5.08], abs=0.002)
+
+
+def test_frames_that_are_hidden_are_not_counted(tmp_path: Path) -> None:
+    data = bytearray(film(tmp_path / "a.mp4", 8, bf="0").read_bytes())
+    edits = data.index(b"elst") + 8
+    assert int.from_bytes(data[edits : edits + 4]) == 1
+    data[edits + 4 : edits + 8] = (120).to_bytes(4)  # of 320 ms
+    (tmp_path / "a.mp4").write_bytes(data)
+    opened = open_film(tmp_path / "a.mp4")
+    assert len(list(opened.frames())) == 3
+    assert opened.count is None
+
+
 # Orientation and shape
 
 
@@ -170,6 +204,25 @@ def test_flat_colours_come_back_for_every_matrix_range_and_depth(
     frame = next(opened.frames())
     assert frame.picture.bits == bits
     assert np.abs(fields(rgb(frame)) - fields(picture)).max() <= 2
+
+
+@pytest.mark.parametrize(("pixels", "bits"), [("gray", 8), ("gray10le", 10), ("gray16le", 16)])
+@pytest.mark.parametrize(("span", "black", "white"), [(1, 16, 235), (2, 0, 255), (0, 0, 255)])
+def test_films_without_colours_are_black_and_white(
+    tmp_path: Path, pixels: str, bits: int, span: int, black: int, white: int
+) -> None:
+    levels = (
+        np.repeat([black, white], 24) if span == 1 or bits == 8 else np.repeat([0, (2**bits - 1) / 2 ** (bits - 8)], 24)
+    )
+    planes = np.tile((levels * 2 ** (bits - 8)).astype(np.uint8 if bits == 8 else np.uint16), (1, 32, 1))
+    frame = next(open_film(lossless(tmp_path / "a.mkv", planes, pixels, 2, span)).frames())
+    assert np.abs(rgb(frame)[16] - np.repeat([0, 255], 24)[:, None]).max() <= 1
+
+
+def test_interlaced_films_are_told(tmp_path: Path) -> None:
+    film(tmp_path / "a.mkv", 4, **{"x264-params": "tff=1"}, flags="+ildct+ilme")
+    with pytest.warns(UserWarning, match=r"a\.mkv: is interlaced, and its combs will be painted"):
+        open_film(tmp_path / "a.mkv")
 
 
 def test_ten_bits_are_decoded_at_full_depth(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -71,8 +72,11 @@ class FilmOutput:
         return free
 
     def format_of(self, film: Film, width: int, height: int) -> FilmFormat:
-        """How a film of that size is written; raises `UsageError` for an impossible suffix, codec or quality."""
-        return FilmFormat.of(
+        """How a film of that size is written; raises `UsageError` for an impossible suffix, codec or quality.
+
+        A `UserWarning` says when it has fewer bits than the film.
+        """
+        format = FilmFormat.of(
             self.path,
             self.codec,
             self.quality,
@@ -82,8 +86,15 @@ class FilmOutput:
             height=height,
             sample_aspect_ratio=film.sample_aspect_ratio,
             bits=film.bits,
-            loops=film.loops or self.path.suffix.lower() == ".gif",
+            loops=film.loops is not False,
         )
+        if film.bits > 8 and not format.deep:
+            warnings.warn(
+                f"{self.path.name}: has 8 bits per channel, and {film.path.name} has {film.bits}: "
+                "--codec h265, --quality master or a folder of frames keep more",
+                stacklevel=2,
+            )
+        return format
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes it again, from any folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -44,6 +45,11 @@ class Reels:
 
     def add(self, frame: Frame, pictures: Mapping[str, Picture], painted: PaintedFrame) -> None:
         """Keep a painted frame; raises `PictureError`."""
+        if painted.picture.alpha is not None and self.film.format.kind == "video":
+            warnings.warn(
+                f"{self.output.path.name}: transparency is laid on white; .webp, .png and folders of frames keep it",
+                stacklevel=2,
+            )
         self.film.add(frame.number, frame.time, painted.picture)
         if self.comparison is not None:
             self.comparison.add(frame.number, frame.time, self._beside(frame, pictures, painted))

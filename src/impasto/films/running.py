@@ -27,6 +27,9 @@ from impasto.pictures.picture import Picture
 from impasto.pictures.resize import fit
 from impasto.records import InputRecord, Record
 
+FINEST_RATE = 1001
+"""Denominator of rates: 29.97002997 means 30000/1001, and containers hold no finer ones."""
+
 
 @dataclass
 class FilmRunning:
@@ -45,7 +48,7 @@ class FilmRunning:
     begun: Fraction | None = None
     """When the first frame painted is shown, in seconds."""
     end: Fraction = Fraction(0)
-    """When the last frame painted ends, if it lasts as long as others."""
+    """When the last frame painted ends, in seconds."""
     shots: list[int] = field(default_factory=list)
     """The frames that begin them."""
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -67,7 +70,7 @@ class FilmRunning:
         """The same without a look at what has changed."""
         settings = _settings(job)
         machine = Machine.choose(str(job.device), job.precision, job.threads, job.memory)
-        rate = None if settings.rate is None else Fraction(str(settings.rate))
+        rate = None if settings.rate is None else Fraction(str(settings.rate)).limit_denominator(FINEST_RATE)
         sources = Sources.of(job, rate)
         if downloads is not None and not encoder_status(settings.encoder).present:
             load_encoder(settings.encoder, observer=downloads)
@@ -135,10 +138,15 @@ class FilmRunning:
         self.seconds += time.perf_counter() - began
         self.next, self.painted = frame.number + 1, self.painted + 1
         self.begun = frame.time if self.begun is None else self.begun
-        self.end = frame.time + 1 / self.film.rate
+        self.end = self._end_of(frame)
         if painted.begins_shot:
             self.shots.append(frame.number)
         return painted
+
+    def _end_of(self, frame: Frame) -> Fraction:
+        """When it is no longer shown, if it is the last one."""
+        end = frame.time + 1 / self.film.rate if frame.end is None else frame.end
+        return end if self.settings.between is None else min(end, exactly(self.settings.between)[1])
 
     def changed_files(self) -> list[str]:
         """A sentence for every input that is not what it was when the record was written."""

@@ -91,7 +91,8 @@ def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
         for number, frame in enumerate(takewhile(lambda frame: frame.time < end, chosen)):
             begun = frame.time if begun is None else begun
             if number >= first:
-                yield replace(frame, number=number, time=frame.time - begun)
+                ends = None if frame.end is None else min(frame.end, end) - begun
+                yield replace(frame, number=number, time=frame.time - begun, end=ends)
 
     return replace(film, decode=decode, count=None)
 

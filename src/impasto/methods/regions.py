@@ -185,6 +185,12 @@ def at_scale(regions: Sequence[Region], settings: RegionSettings, height: int, w
     return [*scaled, Region(REST, left, (), (), content=content)]
 
 
+def kept(regions: Sequence[Region]) -> Tensor | None:
+    """Where scaled regions leave the content as it is, `(1, 1, H, W)`; None if they do so nowhere."""
+    masks = [region.mask for region in regions if not region.styles]
+    return sum(masks[1:], start=masks[0]) if masks else None
+
+
 def refuse_contradictions(settings: RegionSettings) -> None:
     """Raise `UsageError` for options of regions that do not go together, or where there are no regions."""
     if settings.masks is not None and settings.segmentation is not None:

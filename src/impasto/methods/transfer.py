@@ -38,7 +38,7 @@ from impasto.methods.color import ColorSettings
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.patches import PatchSettings, PatchStyle, bytes_of_patches, origins_of, with_matching
 from impasto.methods.reading import Reader
-from impasto.methods.regions import Region, RegionSettings, at_scale, understood
+from impasto.methods.regions import Region, RegionSettings, at_scale, kept, understood
 from impasto.methods.settings import Layers, Strength, setting
 from impasto.methods.start import NOISE, STARTS, StartSettings
 from impasto.methods.style import STYLE, StyleSettings, style_loss
@@ -175,7 +175,7 @@ def transfer(
     if schedule[-1].steps:
         scene.require_room(schedule[-1])
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of())
-    finishing = partial(_finished, content, settings)
+    finishing = partial(_finished, content, settings, regions)
     origins = scene.origins if settings.style_loss == "patches" and not settings.color_only else None
     return Work(synthesis, encoder, settings.layers, content, memory, finishing, origins=origins)
 
@@ -214,18 +214,24 @@ def _bytes_of_targets(settings: TransferSettings, encoder: VGG, regions: Sequenc
     if regions[0].is_everything:
         return held
     positions = sum(1 / encoder.geometry[layer].stride ** 2 for layer in settings.layers)
-    kept = 16 * (settings.rest == "keep" or any(not region.styles for region in regions))
-    return held + kept + (4 + 4 * positions) * len(regions) + BYTES_OF_A_PLACE * positions
+    left = 16 * (settings.rest == "keep" or any(not region.styles for region in regions))
+    return held + left + (4 + 4 * positions) * len(regions) + BYTES_OF_A_PLACE * positions
 
 
-def _finished(content: Picture, settings: TransferSettings, pixels: Tensor) -> Tensor:
-    """A result with the content's edges, in its final colours, with its grain: as far as each is wanted."""
-    original = resize(content.pixels, *pixels.shape[-2:])
+def _finished(content: Picture, settings: TransferSettings, regions: Sequence[Region], pixels: Tensor) -> Tensor:
+    """A result with the content's edges, in its final colours, with its grain: as far as each is wanted.
+
+    Where the content is kept, it is there again to the last bit.
+    """
+    height, width = pixels.shape[-2:]
+    original = resize(content.pixels, height, width)
     if settings.photoreal != "off":
         radius = max(1, round(FIT_RADIUS * max(pixels.shape[-2:])))
         pixels = locally_affine(pixels, original, radius, FIT_RIDGE)
     pixels = color.after(pixels, original, settings)
-    return with_grain_of(pixels, original, settings.grain) if settings.grain else pixels
+    pixels = with_grain_of(pixels, original, settings.grain) if settings.grain else pixels
+    mask = None if regions[0].is_everything else kept(at_scale(regions, settings, height, width))
+    return pixels if mask is None else pixels.lerp(original, mask)
 
 
 def _result_size(content: Picture, settings: TransferSettings, smallest: int) -> tuple[int, int]:
@@ -279,9 +285,9 @@ class _Scene:
             where = None if visible is None else self.reader.on_device(visible)
             matting = MattingLoss(self.reader.on_device(pixels), where)
             terms.append(Term("photoreal", matting, settings.photoreal_strength * PHOTOREAL))
-        kept = [region.mask for region in regions if not region.styles]
-        if kept:
-            mask = sum(kept[1:], start=kept[0]) * (1.0 if visible is None else visible)
+        mask = kept(regions)
+        if mask is not None:
+            mask = mask if visible is None else mask * visible
             loss = PixelLoss(self.reader.on_device(pixels), self.reader.on_device(mask))
             terms.append(Term("kept", loss, KEPT))
         return Objective(
@@ -395,10 +401,9 @@ class _Scene:
     def start(self, scale: Scale) -> Tensor:
         """The first picture `(1, 3, H, W)`: where the content is kept, it is there from the start."""
         pixels = self._start(scale)
-        regions = self._regions(scale)
-        kept = [region.mask for region in regions if not region.styles]
-        if kept:
-            pixels = pixels.lerp(resize(self.content.pixels, scale.height, scale.width), sum(kept[1:], start=kept[0]))
+        mask = kept(self._regions(scale))
+        if mask is not None:
+            pixels = pixels.lerp(resize(self.content.pixels, scale.height, scale.width), mask)
         return self.reader.on_device(pixels)
 
     def _start(self, scale: Scale) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def open_animation(path: Path, kind: str, max_pixels: int) -> Film:
         with _opened(path, kind, max_pixels) as image:
             hidden = _hidden_frames(image)
             for number in range(start, count):
-                yield Frame(number, times[number], _frame(image, number + hidden, number, path, max_pixels))
+                picture = _frame(image, number + hidden, number, path, max_pixels)
+                own = replace(picture, pixels=picture.pixels[..., :height, :width])  # what lies beyond is not shown
+                yield Frame(number, times[number], own, times[number + 1])
 
     return Film(
         path=path,

@@ -20,6 +20,7 @@ CODECS = ("h264", "h265", "vp9", "av1", "prores")
 ANIMATIONS: dict[str, Kind] = {".gif": "gif", ".webp": "webp", ".png": "apng", ".apng": "apng"}
 _SMALLEST_DEEP = 64
 """Below it, x265 fails at 10 bits, and takes the process with it."""
+_SMALLEST = {"h265": 16, "av1": 16}
 CONTAINERS = {  # FFmpeg's name, and the codecs, the usual one first
     ".mp4": ("mp4", ("h264", "h265", "vp9", "av1")),
     ".m4v": ("mp4", ("h264", "h265")),
@@ -102,6 +103,8 @@ class FilmFormat:
                 UserWarning,
                 stacklevel=2,
             )
+        if min(width, height) < _SMALLEST.get(codec, 1):
+            raise UsageError(f"{path}: {width}×{height} is less than the {_SMALLEST[codec]} pixels a side of {codec}")
         if codec == "h265" and min(width, height) < _SMALLEST_DEEP and (bits > 8 or quality == "master"):
             raise UsageError(
                 f"{path}: {width}×{height} is less than the {_SMALLEST_DEEP} pixels a side that h265 needs for "

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.errors import PictureError
-from impasto.pictures.video import demuxer, first_timestamp
+from impasto.pictures.video import _decoded, _timed, demuxer, opened_video
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -25,35 +27,55 @@ _COPIED = {
 _BIT_RATE = {"aac": 192_000, "libopus": 128_000}
 _RATES = (22_050, 24_000, 32_000, 44_100, 48_000)
 _USUAL_RATE = 48_000
+_JUMP = 1
+"""In seconds: a clock set back by more starts anew."""
+
+
+class SoundError(Exception):
+    """The sound of a film cannot be read at all; the film can be written without it."""
 
 
 @contextmanager
 def sound_packets(
-    path: Path, target: OutputContainer, container: str, start: Fraction, end: Fraction
+    path: Path, target: OutputContainer, container: str, start: Fraction, end: Fraction | None
 ) -> Iterator[Iterator[Packet[Any]]]:
     """The sound of the film `path` between two times after its first frame, as packets of a new stream of `target`.
 
-    Packets come in order, from time 0 on; without sound there are none. What is encoded is mono or stereo. Raises
-    PictureError, also while they are drawn, where the sound cannot be read.
+    Packets come in order, from time 0 on; without sound there are none. `end` is None for all that follows. What is
+    encoded is mono or stereo; what is damaged is left out or silent. A UserWarning says when there are other tracks,
+    or none that can be decoded. Raises SoundError, also while packets are drawn, where nothing can be read.
     """
-    origin = first_timestamp(path) + start
     source, _ = demuxer(path)
     with source:
-        stream = next(iter(source.streams.audio), None)
+        stream = _track(source, path)
         if stream is None:
             yield iter(())
-        elif stream.codec_context.name in _COPIED[container]:
+            return
+        length = None if end is None else end - start
+        packets = _moved(source, stream, path, start)
+        if stream.codec_context.name in _COPIED[container]:
             # Only these two can hide what precedes the start and is needed to decode it.
             earliest = Fraction(0) if container in ("mp4", "mov") else None
             copy = target.add_stream_from_template(stream, opaque=True)
-            yield _readable(_copied(source, stream, copy, origin, end - start, earliest), path)
+            yield _readable(_copied(packets, copy, length, earliest), path)
         else:
             codec = "libopus" if container == "webm" else "aac"
             rate = stream.codec_context.sample_rate if codec == "aac" else _USUAL_RATE
             rate = rate if rate in _RATES else _USUAL_RATE
             encoder: Any = target.add_stream(codec, rate=rate, layout=_layout(stream))
             encoder.bit_rate = _BIT_RATE[codec]
-            yield _readable(_encoded(source, stream, encoder, origin, end - start), path)
+            yield _readable(_encoded(packets, encoder, length), path)
+
+
+def _track(source: InputContainer, path: Path) -> Any:
+    """The first track of sound that can be decoded, or None."""
+    tracks = source.streams.audio
+    track = next((one for one in tracks if one.codec_context is not None), None)
+    if tracks and track is None:
+        warnings.warn(f"{path}: its sound is in a format that is not supported, and left out", stacklevel=2)
+    elif len(tracks) > 1:
+        warnings.warn(f"{path}: has {len(tracks)} sound tracks; only the first that can be read is kept", stacklevel=2)
+    return track
 
 
 def _layout(stream: Any) -> str:
@@ -66,51 +88,107 @@ def _readable(packets: Iterator[Packet[Any]], path: Path) -> Iterator[Packet[Any
     try:
         yield from packets
     except av.error.FFmpegError as error:
-        raise PictureError(f"{path}: its sound is damaged; convert it with another program, or leave it out") from error
+        raise SoundError(str(path)) from error
+
+
+def _moved(source: InputContainer, stream: Any, path: Path, start: Fraction) -> Iterator[tuple[int, Packet[Any]]]:
+    """Packets from `start` on the film's clock, numbered by how often their own clock started anew before them."""
+    import av
+
+    shifts = _shifts(path)
+    shift, jumps, before, ended = next(shifts, Fraction(0)), 0, None, Fraction(0)
+    try:
+        for packet in source.demux(stream):
+            if packet.pts is not None:
+                time = packet.pts * stream.time_base
+                if before is not None and time < before - _JUMP:
+                    shift, jumps = next(shifts, ended + shift - time), jumps + 1
+                before, ended = time, time + (packet.duration or 0) * stream.time_base
+                packet.pts += round((shift - start) / stream.time_base)
+                if packet.dts is not None:
+                    packet.dts += round((shift - start) / stream.time_base)
+            yield jumps, packet
+    except av.error.FFmpegError:
+        if before is None:
+            raise
+
+
+def _shifts(path: Path) -> Iterator[Fraction]:
+    """What makes the file's clock the film's, in seconds: from the first frame on, then each time it starts anew."""
+    shift = None
+    with suppress(PictureError), opened_video(path) as (container, stream):
+        for time, frame in _timed(_decoded(container, stream, path), stream):
+            now = time - (frame.pts or 0) * (stream.time_base or 0)
+            if shift is None or now > shift + _JUMP:
+                shift = now
+                yield shift
 
 
 def _copied(
-    source: InputContainer, stream: Any, copy: Any, origin: Fraction, length: Fraction, earliest: Fraction | None
+    packets: Iterator[tuple[int, Packet[Any]]], copy: Any, length: Fraction | None, earliest: Fraction | None
 ) -> Iterator[Packet[Any]]:
-    shift = round(origin / stream.time_base)
-    for packet in source.demux(stream):
-        if packet.pts is None or packet.dts is None:
+    reached = None
+    for _, packet in packets:
+        if packet.pts is None or packet.dts is None or (reached is not None and packet.dts <= reached):
             continue
-        time = packet.pts * stream.time_base - origin
-        if time >= length:
+        time = packet.pts * packet.time_base
+        if length is not None and time >= length:
             return
-        begins = time if earliest is None else time + (packet.duration or 0) * stream.time_base
+        begins = time if earliest is None else time + (packet.duration or 0) * packet.time_base
         if begins >= 0:
-            packet.pts -= shift
-            packet.dts -= shift
+            reached = packet.dts
             packet.stream = copy
             yield packet
 
 
 def _encoded(
-    source: InputContainer, stream: Any, encoder: Any, origin: Fraction, length: Fraction
+    packets: Iterator[tuple[int, Packet[Any]]], encoder: Any, length: Fraction | None
 ) -> Iterator[Packet[Any]]:
-    for frame in _cut(source, stream, encoder.codec_context.sample_rate, origin, length):
-        yield from encoder.encode(frame)
+    reached = 0
+    for _, run in groupby(_decoded_runs(packets, length), key=lambda one: one[0]):
+        for frame in _cut((frame for _, frame in run), encoder.codec_context, reached, length):
+            reached = (frame.pts or 0) + frame.samples
+            yield from encoder.encode(frame)
     yield from encoder.encode(None)
 
 
-def _cut(source: InputContainer, stream: Any, rate: int, origin: Fraction, length: Fraction) -> Iterator[AudioFrame]:
-    """Exactly the samples of a span, from time 0 on, with silence where the source has gaps."""
+def _decoded_runs(
+    packets: Iterator[tuple[int, Packet[Any]]], length: Fraction | None
+) -> Iterator[tuple[tuple[Any, ...], AudioFrame]]:
+    """Frames, each with a key that changes where it does not simply follow the one before; damage is passed over."""
     import av
 
+    damage, lost, heard = None, 0, False
+    for jumps, packet in packets:
+        try:
+            frames: list[AudioFrame] = packet.decode()
+        except av.error.FFmpegError as error:
+            damage, lost = error, lost + 1
+            continue
+        for frame in frames:
+            if length is not None and frame.pts is not None and frame.pts * frame.time_base > length:
+                return
+            heard = True
+            yield (jumps, lost, frame.format.name, frame.layout.name, frame.sample_rate), frame
+    if damage is not None and not heard:
+        raise damage
+
+
+def _cut(frames: Iterator[AudioFrame], context: Any, begin: int, length: Fraction | None) -> Iterator[AudioFrame]:
+    """The samples of a span as an encoder wants them, from number `begin` on, with silence where there are gaps."""
+    import av
+
+    first = next(frames)
     graph = av.filter.Graph()
     names = (
-        graph.add_abuffer(template=stream),
-        graph.add("atrim", f"start={float(origin):.9f}:end={float(origin + length):.9f}"),
-        graph.add("asetpts", f"PTS-({float(origin):.9f}/TB)"),
-        graph.add("aresample", f"{rate}:async=1:first_pts=0"),
+        graph.add_abuffer(None, first.sample_rate, first.format, first.layout.name, time_base=first.time_base),
+        graph.add("atrim", "start=0" if length is None else f"start=0:end={float(length):.9f}"),
+        graph.add("aresample", f"{context.sample_rate}:async=1:first_pts={begin}"),
+        graph.add("aformat", f"sample_fmts={context.format.name}:channel_layouts={context.layout.name}"),
         graph.add("abuffersink"),
     )
     graph.link_nodes(*names).configure()
-    for frame in source.decode(stream):
-        if frame.pts is not None and frame.pts * frame.time_base > origin + length:
-            break
+    for frame in chain([first], frames):
         graph.push(frame)
         yield from _drawn(graph)
     graph.push(None)

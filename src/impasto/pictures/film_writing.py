@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from impasto.errors import ImpastoError, PictureError, UsageError
 from impasto.pictures.arrays import to_array
 from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.pictures.film_format import ANIMATIONS, FilmFormat
-from impasto.pictures.film_sound import sound_packets
+from impasto.pictures.film_sound import SoundError, sound_packets
 from impasto.pictures.footage import frame_name, picture_of, raster_of_frame
 from impasto.pictures.numbered import check_numbered, is_pattern, record_path, write_numbered
 from impasto.pictures.picture import Picture
@@ -60,16 +61,18 @@ def join_parts(
     sound_of: Path | None = None,
     sound_start: Fraction = Fraction(0),
     end: Fraction,
+    cut_sound: bool = True,
     record: str | None = None,
 ) -> None:
     """Join what `write_part` wrote, in order, to the film `target`; videos are not encoded again.
 
     All times are on the clock of the film `sound_of`, whose first frame is at 0: its sound is cut to
-    `sound_start` .. `end` and starts with the first part; it is copied where the container takes its codec, else
-    encoded as AAC, in WebM as Opus. `record` is a JSON text that `read_film_record` finds again. The file appears
-    whole or not at all; frames of a folder do so one by one.
+    `sound_start` .. `end`, or without `cut_sound` kept to its own end, and starts with the first part; it is copied
+    where the container takes its codec, else encoded as AAC, in WebM as Opus. A UserWarning says what of it is left
+    out. `record` is a JSON text that `read_film_record` finds again. The file appears whole or not at all; frames of
+    a folder do so one by one.
 
-    Raises PictureError where a part or the sound cannot be read, parts do not fit, or `target` cannot be written.
+    Raises PictureError where a part or the film `sound_of` cannot be read, parts do not fit, or `target` cannot be written.
     """
     target = Path(target)
     if not parts:
@@ -80,7 +83,8 @@ def join_parts(
         return
     with _written(target), atomic_write(target) as temporary:
         if format.kind == "video":
-            _remux(parts, temporary, format, sound_of, sound_start, end, record)
+            sound = None if sound_of is None else _Sound(sound_of, sound_start, end if cut_sound else None)
+            _remux_with_or_without(parts, temporary, format, sound, end, record, target)
         else:
             from impasto.pictures.animation_writing import write_animation
 
@@ -224,12 +228,40 @@ def _count(part: Path) -> int:
         return stream.frames
 
 
+class _Sound(NamedTuple):
+    """Of a film, from and to when; None is its own end."""
+
+    of: Path
+    start: Fraction
+    end: Fraction | None
+
+
+def _remux_with_or_without(
+    parts: Sequence[Path],
+    temporary: Path,
+    format: FilmFormat,
+    sound: _Sound | None,
+    end: Fraction,
+    record: str | None,
+    target: Path,
+) -> None:
+    """Whatever is wrong with its sound, the film is written."""
+    import av
+
+    try:
+        _remux(parts, temporary, format, sound, end, record)
+    except (SoundError, av.error.FFmpegError, ValueError) as error:
+        if sound is None or isinstance(error, OSError):
+            raise
+        _remux(parts, temporary, format, None, end, record)
+        warnings.warn(f"{sound.of}: its sound is damaged, so {target.name} has none", stacklevel=2)
+
+
 def _remux(
     parts: Sequence[Path],
     temporary: Path,
     format: FilmFormat,
-    sound_of: Path | None,
-    sound_start: Fraction,
+    sound: _Sound | None,
     end: Fraction,
     record: str | None,
 ) -> None:
@@ -249,8 +281,9 @@ def _remux(
             stream.codec_context.codec_tag = format.encoding.tag
         start = _span(first, parts[0])[0]
         sources = [_video_packets(parts, stream, template, start, end)]
-        if sound_of is not None:
-            sources.append(stack.enter_context(sound_packets(sound_of, target, format.container, sound_start, end)))
+        if sound is not None:
+            packets = sound_packets(sound.of, target, format.container, sound.start, sound.end)
+            sources.append(stack.enter_context(packets))
         for packet in heapq.merge(*sources, key=lambda one: (one.dts or 0) * one.time_base):
             target.mux(packet)
 

@@ -21,11 +21,15 @@ from impasto.pictures.raster import Raster, develop, in_srgb
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a film: its `number` from 0 in order of presentation, its `time` in seconds from the first."""
+    """One picture of a film: its `number` from 0 in order of presentation, its `time` in seconds from the first.
+
+    `end` is when it is no longer shown, None where the film does not say so.
+    """
 
     number: int
     time: Fraction
     picture: Picture
+    end: Fraction | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Film:
     `width` and `height` are upright and in stored pixels, each of which is `sample_aspect_ratio` as wide as high.
     `rate` is in frames a second, on average; frames lie at multiples of `time_base` seconds. `count` and `seconds`
     are what the file says, None where it says nothing, exact for folders and animations. `bits` is the depth per
-    channel; `loops` is true of an animation that plays forever.
+    channel; `loops` says of an animation whether it plays forever, and is None for other films.
     """
 
     path: Path
@@ -50,7 +54,7 @@ class Film:
     sample_aspect_ratio: Fraction = Fraction(1)
     bits: int = 8
     has_sound: bool = False
-    loops: bool = False
+    loops: bool | None = None
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         """Decode anew from frame `first` on, a few frames in memory at a time.

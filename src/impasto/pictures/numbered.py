@@ -24,12 +24,14 @@ from impasto.pictures.picture import Picture
 RECORD = "record.json"
 _USUAL_NAME = "frame_%05d.png"
 _PATTERN = re.compile(r"%0?\d*d")
+_PATTERN_LAST = re.compile(r"%0?\d*d$")
 _NUMBER_LAST = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether the name is one of numbered pictures, such as frame_%04d.png."""
-    return _PATTERN.search(path.name) is not None
+    """Whether the name is one of numbered pictures, such as frame_%04d.png, and not of something that is there."""
+    pattern = _PATTERN if path.suffix.lower() in SUFFIXES else _PATTERN_LAST
+    return pattern.search(path.name) is not None and not path.exists()
 
 
 def open_numbered(path: Path, rate: Fraction, max_pixels: int) -> Film:
@@ -102,7 +104,17 @@ def _numbers_of(pattern: Path) -> dict[int, Path]:
     before, after = _PATTERN.split(pattern.name, maxsplit=1)
     name = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     found = ((name.fullmatch(path.name), path) for path in _entries(pattern.parent))
-    return {int(match[1]): path for match, path in found if match}
+    numbers: dict[int, Path] = {}
+    for match, path in found:
+        if match:
+            _add(numbers, int(match[1]), path)
+    return numbers
+
+
+def _add(found: dict[int, Path], number: int, path: Path) -> None:
+    if number in found:
+        raise PictureError(f"{path}: is frame {number}, and so is {found[number].name}; remove one of them")
+    found[number] = path
 
 
 def _frames_of_pattern(pattern: Path) -> tuple[Path, ...]:
@@ -117,7 +129,7 @@ def _frames_in(folder: Path) -> tuple[Path, ...]:
     for path in _entries(folder):
         match = _NUMBER_LAST.match(path.stem)
         if match and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            series[match["stem"], path.suffix][int(match["number"])] = path
+            _add(series[match["stem"], path.suffix], int(match["number"]), path)
     if not series:
         raise PictureError(f"{folder}: holds no numbered pictures, such as frame_0001.png; choose another folder")
     if len(series) > 1:

@@ -48,6 +48,8 @@ def open_video(path: Path, max_pixels: int) -> Film:
             raise PictureError(f"{path}: holds no frame that can be decoded; copy it again or convert it to MP4")
         if is_hdr(first):
             warnings.warn(f"{path}: is HDR, so its colours will look pale; convert it to SDR first", stacklevel=3)
+        if first.interlaced_frame:
+            warnings.warn(f"{path}: is interlaced, and its combs will be painted; deinterlace it first", stacklevel=3)
         turned = _orientation(first) >= 5
         aspect = Fraction(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         width, height = (first.height, first.width) if turned else (first.width, first.height)
@@ -57,7 +59,7 @@ def open_video(path: Path, max_pixels: int) -> Film:
             height=height,
             rate=_rate(stream),
             time_base=stream.time_base or _USUAL_TICK,
-            count=stream.frames or None,
+            count=_count(stream),
             seconds=_seconds(container, stream),
             decode=lambda start: _frames(path, max_pixels, start),
             files=(path,),
@@ -141,6 +143,7 @@ def reported(path: Path) -> Iterator[None]:
 def _frames(path: Path, max_pixels: int, start: int) -> Iterator[Frame]:
     with opened_video(path, max_pixels) as (container, stream):
         size: tuple[int, int] | None = None
+        time_base = stream.time_base or _USUAL_TICK
         for number, (time, raw) in enumerate(_timed(_decoded(container, stream, path), stream)):
             size = size or (raw.width, raw.height)
             if (raw.width, raw.height) != size:
@@ -150,7 +153,8 @@ def _frames(path: Path, max_pixels: int, start: int) -> Iterator[Frame]:
                 )
             if number >= start:
                 raster = raster_of_frame(to_rgb(raw), bits_of(raw), _orientation(raw))
-                yield Frame(number, time, picture_of(raster, frame_name(path.name, number)))
+                end = time + raw.duration * time_base if raw.duration else None
+                yield Frame(number, time, picture_of(raster, frame_name(path.name, number)), end)
 
 
 def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[Fraction, VideoFrame]]:
@@ -194,7 +198,7 @@ def _decoded(container: InputContainer, stream: VideoStream, path: Path) -> Iter
             for frame in frames:
                 yield frame
                 count += 1
-                end = (frame.pts or 0) * (stream.time_base or Fraction(0))
+                end = ((frame.pts or 0) + (frame.duration or 0)) * (stream.time_base or Fraction(0))
     except av.error.FFmpegError:
         damaged = True
     if count and (damaged or _is_cut_short(path) or _promised(stream) > end + max(Fraction(1, 2), 3 / _rate(stream))):
@@ -224,6 +228,14 @@ def _rate(stream: VideoStream) -> Fraction:
     return _USUAL_RATE
 
 
+def _count(stream: VideoStream) -> int | None:
+    """How many frames there are, if that can be believed: the number counts those that an edit list hides, too."""
+    if not stream.frames or not stream.duration or not stream.time_base:
+        return stream.frames or None
+    expected = stream.duration * stream.time_base * _rate(stream)
+    return stream.frames if abs(stream.frames - expected) <= 1 else None
+
+
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
@@ -234,6 +246,9 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
 
 def _promised(stream: VideoStream) -> Fraction:
     """The end of the last frame in seconds, as Matroska tells it of each stream; 0 where nothing is told."""
+    container = cast("InputContainer", stream.container)
+    if "DURATION" not in stream.metadata and "matroska" in container.format.name and len(container.streams) == 1:
+        return Fraction(container.duration or 0, 1_000_000)
     try:
         hours, minutes, seconds = stream.metadata["DURATION"].split(":")
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)

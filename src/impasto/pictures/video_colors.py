@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,8 @@ def to_rgb(frame: VideoFrame) -> NDArray[Any]:
 
     Without tags the range is limited, and the matrix BT.709 from 720 lines on, BT.601 below, as players take it.
     """
+    if re.fullmatch(r"gray(\d+le)?", frame.format.name):
+        return _of_grey(frame)
     alpha = any(component.is_alpha for component in frame.format.components)
     if bits_of(frame) > 8 and not frame.format.is_rgb:
         return _of_deep_planes(frame, alpha)
@@ -42,6 +45,16 @@ def to_rgb(frame: VideoFrame) -> NDArray[Any]:
         interpolation=_accurately(),
     )
     return converted.to_ndarray()
+
+
+def _of_grey(frame: VideoFrame) -> NDArray[Any]:
+    """Of full range unless it says otherwise; FFmpeg's scaler takes it for full even then."""
+    bits = bits_of(frame)
+    levels = _levels(frame.planes[0], np.uint8 if bits == 8 else np.uint16).astype(np.float32)
+    limited = frame.color_range == LIMITED
+    grey = (levels / 2 ** (bits - 8) - 16) / 219 if limited else levels / (2**bits - 1)
+    colours: NDArray[np.float32] = grey.clip(0, 1)[..., None].repeat(3, axis=2)
+    return (255 * colours).round().astype(np.uint8) if bits == 8 else colours
 
 
 def _of_deep_planes(frame: VideoFrame, alpha: bool) -> NDArray[np.float32]:
@@ -65,8 +78,8 @@ def _of_deep_planes(frame: VideoFrame, alpha: bool) -> NDArray[np.float32]:
     return np.stack((r, g, b, *opacity), axis=-1).clip(0, 1)
 
 
-def _levels(plane: Any) -> NDArray[np.uint16]:
-    return np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : plane.width]
+def _levels(plane: Any, kind: type[np.uint8 | np.uint16] = np.uint16) -> NDArray[Any]:
+    return np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
 
 
 def of_rgb(values: NDArray[Any], pixel_format: str) -> VideoFrame:
