@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -298,7 +298,8 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _as_it_is(_type: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value
+    """The words of an option; one that takes several may be given several times, and others are refused before."""
+    return ",".join(token.value for token in tokens)
 
 
 def _words(default: Any) -> str:
@@ -333,14 +334,14 @@ def _add_record_commands(app: App, console: Console) -> None:
         from impasto.jobs import Job
         from impasto.records import read_record
 
-        record = read_record(picture)
-        job = Job.from_record(record, picture.parent, _changes(set_ or []), **asdict(machine or MachineOptions()))
-        options = output or OutputOptions()
+        record, changes = read_record(picture), _changes(set_ or [])
+        where, options = asdict(machine or MachineOptions()), output or OutputOptions()
         if record.method == "film":
             from impasto.films.command import again
 
-            again(console, job, record, picture, options)
+            again(console, record, picture, changes, where, options)
             return
+        job = Job.from_record(record, picture.parent, changes, **where)
         result = picture.with_suffix(".png") if picture.suffix == ".json" else picture
         _perform(job, options, console, result)
 
@@ -425,7 +426,7 @@ def _perform(
 def _output(options: OutputOptions, default: Path) -> Output:
     from impasto.output import Output
 
-    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name != "output"}
+    given = {name: value for name, value in vars(options).items() if name != "output" and value is not None}
     return Output(options.output or default, **given)
 
 
@@ -472,7 +473,10 @@ def _changes(words: Sequence[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals:
             raise UsageError(f"--set {word}: needs the form key=value, as in --set size=1024")
-        changes[name.replace("-", "_")] = value
+        name = name.replace("-", "_")
+        if name in changes:
+            raise UsageError(f"--set {word}: {name} is given twice")
+        changes[name] = value
     return changes
 
 

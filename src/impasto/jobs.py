@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 import warnings
@@ -108,11 +109,11 @@ class Job:
         roles = {one.role for one in record.inputs if one.role not in method.settings.model_fields}
         _check_names(method, changes, roles)
         named = {role: changes.pop(role) for role in [*changes] if method.is_input(role) or role in roles}
-        settings = recorded.changed(**_moved_encoder(recorded, beside) | changes)
+        settings = recorded.changed(**_moved_files(recorded, beside) | changes)
         as_before = {role for role, path in recorded.pictures.items() if settings.pictures.get(role) == path}
         wanted = {*filter(method.is_input, (one.role for one in record.inputs)), *as_before} - {*named}
         again = [one for one in record.inputs if one.role in wanted]
-        found = {one.role: _find_input(one, beside, advice) for one in again}
+        found = {one.role: find_input(one, beside, advice) for one in again}
         checksums = {one.role: one.sha256 for one in again if one.sha256}
         if "encoder" not in changes:
             checksums["encoder"] = record.encoder_checksum
@@ -369,7 +370,8 @@ def _place(method: Method, role: str) -> tuple[int, int]:
     return (method.inputs.index(name), int(role[len(name) :] or 1)) if method.is_input(role) else (len(role), 0)
 
 
-def _find_input(one: InputRecord, beside: Path, advice: str) -> Path:
+def find_input(one: InputRecord, beside: Path, advice: str) -> Path:
+    """The file that a record means, looked for from here and beside the result; raises `PictureError` with `advice`."""
     remedy = advice.format(role=one.role)
     if one.path is None:
         raise PictureError(f"the {one.role} was a picture in memory and cannot be found again: {remedy}")
@@ -381,19 +383,24 @@ def _find_input(one: InputRecord, beside: Path, advice: str) -> Path:
     return next((path for path in candidates if path.is_file() and _sha256(path) == one.sha256), candidates[0])
 
 
-def _moved_encoder(settings: Settings, beside: Path) -> dict[str, str]:
-    """The setting `encoder` where it is a file that lies elsewhere now."""
+def _moved_files(settings: Settings, beside: Path) -> dict[str, str]:
+    """The settings that name files which lie elsewhere now."""
     name = getattr(settings, "encoder", None)
-    path = None if name is None else encoder_path(name)
-    if path is None or path.is_file():
-        return {}
-    found = _candidates(path, beside)
-    return {"encoder": str(found[0])} if found else {}
+    encoder = None if name is None else encoder_path(name)
+    files = {**settings.files, **({} if encoder is None else {"encoder": encoder})}
+    found = {field: _candidates(path, beside)[:1] for field, path in files.items()}
+    return {field: str(place) for field, places in found.items() for place in places if place != files[field]}
 
 
 def _candidates(path: Path, beside: Path) -> list[Path]:
     """The files that a recorded path may mean: from here, from the folder `beside`, and in it."""
-    return [one for one in dict.fromkeys((path, beside / path, beside / path.name)) if one.exists()]
+    return [one for one in dict.fromkeys((path, beside / path, beside / path.name)) if _is_there(one)]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or one of the name of many that differ in numbers, as in `flow_{}_{}.flo`."""
+    several = re.sub(r"\{[^}]*\}", "*", path.name)
+    return path.exists() or (several != path.name and any(path.parent.glob(several)))
 
 
 def _sha256(path: Path) -> str:

@@ -35,7 +35,10 @@ class OutputOptions:
         bool,
         Parameter(group=OUTPUT, negative=(), show_default=False, help="Overwrite what exists; otherwise numbered."),
     ] = False
-    quality: Annotated[int, Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100).")] = 95
+    quality: Annotated[
+        int | None,
+        Parameter(group=OUTPUT, help="Of JPEG, WebP and AVIF (1 … 100). [default: 95]"),
+    ] = None
     bits: Annotated[
         Literal[8, 16] | None,
         Parameter(group=OUTPUT, help="Bits per channel. [default: 16 for TIFF, the content's for PNG, otherwise 8]"),

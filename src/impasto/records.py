@@ -18,6 +18,7 @@ from impasto.pictures.numbered import is_pattern
 from impasto.pictures.picture import Picture
 from impasto.synthesis.optimize import Moment
 
+HERE = Path()
 LONGEST_HISTORY = 200
 FILM_SUFFIXES = frozenset((*CONTAINERS, ".gif", ".apng"))
 """Of files that hold their record as films do."""
@@ -44,13 +45,14 @@ class InputRecord(BaseModel):
             height=picture.height,
         )
 
-    def seen_from(self, folder: Path) -> InputRecord:
+    def seen_from(self, folder: Path, now: Path = HERE) -> InputRecord:
         if self.path is None:
             return self
+        path = now / self.path
         try:
-            return self.model_copy(update={"path": os.path.relpath(self.path, folder)})
+            return self.model_copy(update={"path": os.path.relpath(path, folder)})
         except ValueError:  # on another drive
-            return self.model_copy(update={"path": str(Path(self.path).absolute())})
+            return self.model_copy(update={"path": str(path.absolute())})
 
 
 class MomentRecord(BaseModel):
@@ -92,9 +94,9 @@ class Record(BaseModel):
     def to_json(self) -> str:
         return self.model_dump_json()
 
-    def seen_from(self, folder: Path) -> Record:
-        """The same, with the paths of inputs as they are from a folder: the two may move together."""
-        return self.model_copy(update={"inputs": tuple(one.seen_from(folder) for one in self.inputs)})
+    def seen_from(self, folder: Path, now: Path = HERE) -> Record:
+        """The same, with the paths of inputs, now from `now`, as they are from a folder: the two may move together."""
+        return self.model_copy(update={"inputs": tuple(one.seen_from(folder, now) for one in self.inputs)})
 
     def same_work(self, other: Record) -> bool:
         """Whether another record tells of the same work: the same settings and encoder, inputs of the same content."""
@@ -116,15 +118,27 @@ class Record(BaseModel):
 
 
 def read_record(path: Path) -> Record:
-    """The record embedded in a picture or film, or in a .json beside one; raises `PictureError` if there is none."""
+    """The record that `find_record` finds; raises `PictureError` if there is none."""
+    record = find_record(path)
+    if record is None:
+        raise PictureError(
+            f"{path}: holds no impasto record; rerun needs a picture or film that impasto wrote, or its .json"
+        )
+    return record
+
+
+def find_record(path: Path) -> Record | None:
+    """The record embedded in a picture or film, beside the frames of one, or in a .json; None if there is none.
+
+    Its paths are those from the folder in which `path` lies. Raises `PictureError` for what cannot be read.
+    """
     if path.suffix == ".json":
         return Record.from_json(_read_text(path), path.name)
     text = read_film_record(path) if _may_be_film(path) else read_embedded_record(path)
     if text is None:
-        raise PictureError(
-            f"{path}: holds no impasto record; rerun needs a picture or film that impasto wrote, or its .json"
-        )
-    return Record.from_json(text, str(path))
+        return None
+    record = Record.from_json(text, str(path))
+    return record.seen_from(path.parent, now=path) if path.is_dir() else record
 
 
 def _may_be_film(path: Path) -> bool:

@@ -9,14 +9,16 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import impasto as package
-from cinema import same
+from cinema import frames, same
 from impasto.errors import Interrupted, UsageError
+from reels import film
 from studio import Command
 
 SETTINGS = {"encoder": "tiny.safetensors", "size": 48, "coarsest": 48, "steps": 2, "frame_steps": 1}
@@ -60,6 +62,12 @@ def test_a_film_from_python_is_stopped_and_goes_on(painted: Command, impasto: Co
     assert same("whole", "out")
 
 
+def test_an_unknown_second_film_is_refused(studio: Path) -> None:
+    film(studio / "clip.mp4", 2)
+    with pytest.raises(UsageError, match=r"beside 'sources': unknown \(did you mean source\?\); use source or frames"):
+        package.film("clip.mp4", "starry.jpg", "out.mp4", beside="sources", **SETTINGS)
+
+
 def test_frames_of_a_camera_are_painted_as_they_come(studio: Path) -> None:
     asked: list[int] = []
 
@@ -96,6 +104,41 @@ def test_maps_of_numbers_are_read_as_maps(studio: Path) -> None:
 def test_an_impossible_rate_is_one_sentence(studio: Path, rate: float) -> None:
     with pytest.raises(UsageError, match="must lie above 0"):
         package.paint_frames(camera(1), "starry.jpg", rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"between": (0, 1)}, "between"),
+        ({"passes": 3, "loop": True}, "passes, loop"),
+        ({"loop": True}, "loop"),
+    ],
+)
+def test_settings_of_whole_films_are_refused_where_frames_come_one_by_one(
+    studio: Path, settings: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        package.paint_frames(camera(1), "starry.jpg", device="cpu", **SETTINGS, **settings)
+    assert str(error.value) == (
+        f"{named}: count for whole films, and here frames come one by one: use impasto.film, or leave them out"
+    )
+
+
+def test_settings_of_whole_films_may_be_as_they_are_by_default(studio: Path) -> None:
+    settings = {**SETTINGS, "between": None, "passes": 1, "loop": False}
+    painted = package.paint_frames(camera(1), "starry.jpg", device="cpu", **settings)
+    assert [one.number for one in painted] == [0]
+
+
+def test_a_mask_of_a_film_may_be_in_memory(studio: Path) -> None:
+    film(studio / "clip.mp4", 2)
+    left = np.zeros((32, 48, 3), np.uint8)
+    left[:, :24, 2] = 255
+    settings = {**SETTINGS, "segmentation": left, "region_styles": "blue:keep,black:1", "style_strength": 50}
+    path, _ = package.film("clip.mp4", "starry.jpg", "out", device="cpu", **settings)
+    for before, after in zip(frames("clip.mp4"), frames(path), strict=True):
+        change = np.abs(before.astype(int) - after)
+        assert change[:, :22].mean() < 0.2 * change[:, 26:].mean()
 
 
 def test_memory_does_not_grow_with_the_film(studio: Path) -> None:

@@ -6,17 +6,27 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from cinema import QUICK, frames, same, signal_at, times
 from impasto.methods.film import FilmPainter
-from impasto.pictures.film import open_film
+from impasto.methods.film_settings import FilmSettings
+from impasto.motion import write_flo
+from impasto.pictures.files import write_picture
+from impasto.pictures.film import Frame, open_film
+from impasto.pictures.picture import Picture
 from impasto.records import read_record
 from mishaps import full_disk
-from reels import film, sound_of
+from motion.moving_square import texture
+from reels import chart, film, sound_of
 from studio import Command, paint
+
+WARM, COLD = (1.0, 0.4, 0.1), (0.1, 0.4, 1.0)
 
 # Interruptions
 
@@ -199,3 +209,126 @@ def test_rerun_changes_settings(painted: Command, impasto: Command) -> None:
     assert shown.code == 0, shown.err
     assert read_record(Path("b")).settings["frame_steps"] == 1
     assert frames("b")[0].shape == (43, 64, 3)
+
+
+# From other places
+
+
+@pytest.mark.parametrize("place", [".", "film.checkpoint.safetensors", "../out.unfinished/../out.unfinished"])
+def test_work_goes_on_from_within_its_folder(
+    painted: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    painted("-o", "whole.mp4")
+    signal_at(monkeypatch, 2)
+    painted("-o", "out.mp4")
+    monkeypatch.chdir("out.unfinished")
+    assert impasto("resume", place).code == 0
+    monkeypatch.chdir(studio)
+    assert same("whole.mp4", "out.mp4")
+    assert not (studio / "out.unfinished").exists()
+
+
+def test_files_that_settings_name_are_found_from_elsewhere(
+    painted: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (studio / "cuts.txt").write_text("3")
+    (studio / "elsewhere").mkdir()
+    words = ("--cuts", "cuts.txt", "--flow-cache", "flows")
+    painted("-o", "whole", *words)
+    signal_at(monkeypatch, 2)
+    painted("-o", "out", *words)
+    monkeypatch.chdir("elsewhere")
+    shown = impasto("resume", "../out.unfinished")
+    assert shown.code == 0, shown.err
+    assert impasto("rerun", "../whole", "-o", "again").code == 0
+    assert [*Path().iterdir()] == [Path("again")]
+    assert same("../whole", "../out")
+    assert same("../whole", "again")
+
+
+def test_flows_of_files_are_found_from_elsewhere(
+    painted: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (studio / "flows").mkdir()
+    for number in range(4):
+        for pair in ((number, number + 1), (number + 1, number)):
+            write_flo(studio / "flows" / "{}_{}.flo".format(*pair), torch.zeros(1, 2, 32, 48))
+    painted("-o", "whole.mp4", "--flow", "flows/{}_{}.flo")
+    (studio / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    shown = impasto("rerun", "../whole.mp4", "-o", "again.mp4")
+    assert shown.code == 0, shown.err
+    assert same("../whole.mp4", "again.mp4")
+
+
+# Passes
+
+
+def test_passes_follow_flows_of_files(painted: Command, studio: Path) -> None:
+    (studio / "flows").mkdir()
+    film(studio / "clip.mp4", 5, width=96, height=64)
+    for number in range(4):
+        for pair in ((number, number + 1), (number + 1, number)):
+            write_flo(studio / "flows" / "{}_{}.flo".format(*pair), torch.zeros(1, 2, 64, 96))
+    shown = painted("-o", "out", "--flow", "flows/{}_{}.flo", "--passes", "3")
+    assert shown.code == 0, shown.err
+
+
+def test_passes_know_when_frames_are_shown(impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(studio / "other.jpg", 60, 60, seed=5)
+    film(studio / "clip.mp4", 4, ticks=(0, 512, 12_800, 25_600))
+    asked: dict[str, set[float]] = {"first": set(), "later": set()}
+    turn, mixed = "first", FilmSettings.at
+
+    def again(self: FilmPainter, *words: Any) -> Any:
+        nonlocal turn
+        turn = "later"
+        return painted_again(self, *words)
+
+    def at(self: FilmSettings, time: float, styles: int) -> FilmSettings:
+        asked[turn].add(time)
+        return mixed(self, time, styles)
+
+    painted_again = FilmPainter.again
+    monkeypatch.setattr(FilmPainter, "again", again)
+    monkeypatch.setattr(FilmSettings, "at", at)
+    words = ("--style-times", "0,2", "--passes", "2", "-o", "out")
+    shown = impasto("film", "clip.mp4", "starry.jpg", "other.jpg", *QUICK, *words)
+    assert shown.code == 0, shown.err
+    assert asked["later"] == asked["first"] == {0, 0.04, 1, 2}
+
+
+def test_what_is_transparent_stays_out_of_every_pass(
+    painted: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear = [np.dstack([chart(shift=n), np.full((32, 48), 255, np.uint8)]) for n in range(3)]
+    for one in clear:
+        one[:, :16, 3] = 0
+    images = [Image.fromarray(one) for one in clear]
+    images[0].save(studio / "clear.png", save_all=True, append_images=images[1:], duration=100)
+    seen: list[Picture] = []
+    work = FilmPainter._work
+
+    def watched(self: FilmPainter, frame: Frame, *words: Any) -> Any:
+        seen.append(frame.picture)
+        return work(self, frame, *words)
+
+    monkeypatch.setattr(FilmPainter, "_work", watched)
+    assert painted("-o", "out", "--passes", "2", content="clear.png").code == 0
+    assert len(seen) > 6
+    assert all(one.alpha is not None and float(one.alpha[..., :15].max()) == 0 for one in seen)
+
+
+def test_a_loop_is_closed_where_its_ends_are_alike(painted: Command, studio: Path) -> None:
+    (studio / "shots").mkdir()
+    warm, cold = (texture(seed, 48, 64) * torch.tensor(tint).view(1, 3, 1, 1) for seed, tint in ((0, WARM), (1, COLD)))
+    for number, shown in enumerate((warm, warm, cold, cold), 1):
+        write_picture(Picture(shown), studio / "shots" / f"f_{number:03}.png")
+    words = ("--passes", "2", "--loop")
+    shown = painted("-o", "open", *words, content="shots")
+    assert read_record(Path("open")).facts["shots"] == [0, 2]
+    assert "loop: the last frame shows something else than the first, and is not joined" in shown.err
+    (studio / "shots" / "f_004.png").write_bytes((studio / "shots" / "f_001.png").read_bytes())
+    shown = painted("-o", "closed", *words, content="shots")
+    assert shown.code == 0, shown.err
+    assert "loop" not in shown.err

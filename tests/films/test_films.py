@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cinema import frames, names, numbered, same, times
+from cinema import QUICK, frames, names, numbered, same, times
 from impasto.methods.film import FilmPainter
 from impasto.motion import write_flo
 from impasto.pictures.files import to_array
@@ -206,6 +206,43 @@ def test_masks_move_along_in_every_pass(painted: Command, studio: Path) -> None:
 def test_what_exists_is_kept_unless_forced(painted: Command) -> None:
     assert [painted().out, painted().out] == ["clip-starry.mp4\n", "clip-starry-2.mp4\n"]
     assert painted("--force").out == "clip-starry.mp4\n"
+
+
+def test_a_shorter_film_takes_the_place_of_a_longer_one_if_forced(painted: Command, studio: Path) -> None:
+    painted("-o", "out")
+    (studio / "out" / "mine.png").write_bytes(b"mine")
+    assert painted("-o", "out", "--force", "--between", "0,0.1").code == 0
+    assert names(studio / "out") == ["frame_00001.png", "frame_00002.png", "frame_00003.png", "mine.png", "record.json"]
+
+
+def test_numbered_frames_without_a_name_are_numbered_anew(painted: Command, studio: Path) -> None:
+    (studio / "q").mkdir()
+    for folder, first in (("q", "00001.png"), ("q", "frames-2_00001.png"), ("new", "00001.png")):
+        shown = painted("-o", f"{folder}/%05d.png", "--between", "0,0.1")
+        assert shown.code == 0, shown.err
+        assert (studio / folder / first).exists()
+
+
+def test_a_preview_of_somebody_else_is_left_alone(painted: Command, studio: Path) -> None:
+    (studio / "out.preview.jpg").write_text("mine")
+    assert painted("-o", "out.mp4").code == 0
+    assert (studio / "out.preview.jpg").read_text() == "mine"
+
+
+def test_a_folder_may_be_called_as_one_stands_in_it(
+    painted: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered(studio / "shots", 3)
+    monkeypatch.chdir("shots")
+    words = ("--encoder", str(studio / "tiny.safetensors"), *QUICK[2:])
+    shown = impasto("film", ".", "../starry.jpg", *words)
+    assert shown.code == 0, shown.err
+    assert (studio / "shots-starry" / "frame_00003.png").exists()
+    assert "is an input" in impasto("film", ".", "../starry.jpg", *words, "-o", ".").last_line
+    (studio / "elsewhere").mkdir()
+    monkeypatch.chdir("../elsewhere")
+    assert impasto("film", "../shots", "../starry.jpg", *words, "-o", ".").code == 0
+    assert (studio / "elsewhere" / "frame_00003.png").exists()
 
 
 def test_an_input_is_never_written(painted: Command, studio: Path) -> None:

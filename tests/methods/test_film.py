@@ -49,7 +49,7 @@ def two_shots() -> list[Frame]:
 
 
 def test_an_unmoving_film_hardly_changes(begin: Begin) -> None:
-    painter, filmed = begin(estimator=Shifting(), steps=8), still(10)
+    painter, filmed = begin(estimator=Shifting(), steps=12), still(10)
     shown = pixels(paint(painter, filmed))
     assert apart(shown[0], filmed[0].picture.pixels) > 0.01
     assert all(apart(one, shown[0]) < 0.0005 for one in shown)

@@ -47,6 +47,10 @@ from short_films import HEIGHT, WIDTH, Begin, Shifting, apart, frame, paint, pan
         ({"blend": True, "mix": "losses"}, "add joint"),
         ({"character": 0.5}, "count with --blend alone"),
         ({"max_works": 2}, "count with --blend alone"),
+        ({"map_strength": 3}, "map_strength: count with --maps alone: add it, or leave them out"),
+        ({"map_kind": "labels", "match": "red:blue"}, "map_kind, match: count with --maps alone"),
+        ({"map_strength": 3, "style_loss": "patches"}, "map_strength: count with --maps alone"),
+        ({"flow": "flow_{}_{}.flo", "flow_cache": "flows"}, "flow_cache: keeps motion of dis, half, fast, and flow na"),
         ({"maps": "a.png,b.png"}, "add --style-loss patches"),
         ({"maps": "a.png,b.png", "style_loss": "patches", "masks": "c.png"}, "masks and segmentation"),
         ({"style_times": "0,4", "style_weights": "1,1"}, "leave out style_weights and patches"),
@@ -177,7 +181,7 @@ def test_colours_of_a_segmentation_come_and_go(begin: Begin) -> None:
     halves[:, 2, :, :30], halves[:, 1, :, 30:], blue[:, 2] = 250 / 255, 1, 1
     painter = begin(
         *styles, segmentation="map.png", region_styles="#0000f8:1,green:keep", region_strengths="green:2",
-        moving=["segmentation"], estimator=Shifting(), steps=8, frame_steps=8,
+        moving=["segmentation"], estimator=Shifting(), steps=12, frame_steps=12,
     )  # fmt: skip
     filmed = still(1)[0].picture.pixels
     for one, drawn in zip(still(4), (halves, blue, blue, halves), strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto.errors import UsageError
 from impasto.motion import Cuts, Dis, both_ways, consistency, is_cut, parse_cuts, read_cuts
-from impasto.motion.cuts import COLOURS, STRUCTURE, VISIBLE, colour_distance, structure
+from impasto.motion.cuts import COLOURS, STRUCTURE, VISIBLE, colour_distance, structure, without_bars
 from motion.moving_square import texture
 
 HEIGHT, WIDTH = 90, 160
@@ -26,6 +26,25 @@ def shot(number: int, width: int = WIDTH) -> Tensor:
     return texture(number, HEIGHT, width) * TINTS[number % 2]
 
 
+LETTER = (slice(13, -13), slice(None))
+"""What bars leave of 2.39 : 1 in 16 : 9."""
+PILLAR = (slice(None), slice(20, -20))
+"""And of 4 : 3."""
+BOXES = pytest.mark.parametrize("box", [LETTER, PILLAR, (LETTER[0], PILLAR[1])], ids=["letter", "pillar", "window"])
+
+
+def boxed(picture: Tensor, box: tuple[slice, slice], noise: float = 0.0, seed: int = 0) -> Tensor:
+    """Between black bars, with noise of such a standard deviation everywhere."""
+    framed = torch.zeros_like(picture)
+    framed[..., *box] = picture[..., *box]
+    return noisy(framed, noise, seed)
+
+
+def noisy(picture: Tensor, noise: float, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (picture + noise * torch.randn(picture.shape, generator=generator)).clamp(0, 1)
+
+
 def found(before: Tensor, now: Tensor) -> bool:
     """Whether there is a cut, with flow as a film has it."""
     return is_cut(before, now, float(consistency(*both_ways(Dis("fast"), now, before)).mean()))
@@ -34,6 +53,25 @@ def found(before: Tensor, now: Tensor) -> bool:
 @pytest.mark.parametrize("first", range(6))
 def test_another_shot_is_a_cut(first: int) -> None:
     assert found(shot(first), shot(first + 1))
+
+
+@BOXES
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_another_shot_between_bars_is_a_cut(box: tuple[slice, slice], noise: float) -> None:
+    shots = [boxed(shot(number), box, noise, seed=number) for number in range(4)]
+    assert all(found(*pair) for pair in pairwise(shots))
+
+
+@pytest.mark.parametrize("light", [0.2, 0.1])
+@pytest.mark.parametrize("noise", [0.0, 0.008])
+def test_another_shot_in_the_dark_is_a_cut(light: float, noise: float) -> None:
+    shots = [noisy(light * shot(number), noise, seed=number) for number in range(4)]
+    assert all(found(*pair) for pair in pairwise(shots))
+
+
+def test_another_shot_in_the_dark_between_bars_is_a_cut() -> None:
+    shots = [boxed(0.2 * shot(number), LETTER, 0.008, seed=number) for number in range(4)]
+    assert all(found(*pair) for pair in pairwise(shots))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.25, 0.4])
@@ -57,6 +95,19 @@ def test_a_cross_fade_is_not_at_any_frame(frames: int) -> None:
 def test_a_fade_to_black_and_back_is_not_at_any_frame() -> None:
     faded = [shot(0) * abs(step - 12) / 12 for step in range(25)]
     assert not any(found(*pair) for pair in pairwise(faded))
+
+
+@BOXES
+@pytest.mark.parametrize("light", [1.0, 0.2])
+@pytest.mark.parametrize("noise", [0.0, 0.008])
+def test_a_fade_and_a_pan_between_bars_are_not_in_any_light(
+    box: tuple[slice, slice], light: float, noise: float
+) -> None:
+    faded = [light * shot(0) * abs(step - 12) / 12 for step in range(25)]
+    panned = [light * shot(1, 2 * WIDTH)[..., x : x + WIDTH] for x in range(0, WIDTH, 32)]
+    for frames in (faded, panned):
+        seen = [boxed(frame, box, noise, seed=number) for number, frame in enumerate(frames)]
+        assert not any(found(*pair) for pair in pairwise(seen))
 
 
 @pytest.mark.parametrize(("gain", "light"), [(1.5, 0.0), (1.8, 0.1), (0.1, 0.9)])
@@ -106,6 +157,42 @@ def test_light_from_one_side_leaves_structure() -> None:
     assert structure(lamp * shot(0), lamp.flip(0) * shot(0)) > 0.6
 
 
+@BOXES
+def test_bars_are_left_out_with_what_they_blur(box: tuple[slice, slice]) -> None:
+    one, other = (boxed(shot(number), box, 0.02, seed=number) for number in range(2))
+    between = tuple(slice(part.start and part.start + 3, part.stop and part.stop - 3) for part in box)
+    for whole, left in zip((one, other), without_bars(one, other), strict=True):
+        assert left.shape[2] >= whole[..., *between].shape[2]
+        assert left.shape[3] >= whole[..., *between].shape[3]
+        assert left.shape != whole.shape
+        assert float((left < 0.05).all(1).float().mean((0, 1)).max()) < 0.9
+        assert float((left < 0.05).all(1).float().mean((0, 2)).max()) < 0.9
+
+
+def test_the_blurred_edge_of_a_bar_is_left_out() -> None:
+    wider = (slice(12, -12), slice(None))
+    one, other = (torch.lerp(boxed(shot(number), LETTER), boxed(shot(number), wider), 0.3) for number in range(2))
+    assert without_bars(one, other)[0].shape[2] <= HEIGHT - 2 * 13
+
+
+def test_only_what_is_of_one_colour_in_both_is_a_bar() -> None:
+    one, other = shot(0), boxed(shot(1), LETTER)
+    assert without_bars(one, other)[0].shape == without_bars(other, one)[1].shape == one.shape
+
+
+def test_a_light_in_the_dark_is_not_all_there_is() -> None:
+    dark = torch.zeros(1, 3, HEIGHT, WIDTH)
+    dark[..., 40:50, 70:80] = 1
+    assert without_bars(dark, dark)[0].shape == dark.shape
+
+
+def test_a_star_in_the_dark_may_be_all_there_is() -> None:
+    night = torch.zeros(1, 3, HEIGHT, WIDTH)
+    night[..., 40:45, 70:75] = 1
+    assert not is_cut(night, night, 0.0)
+    assert is_cut(night, shot(0), 0.0)
+
+
 def test_a_flat_picture_has_no_structure() -> None:
     flat = torch.full((1, 3, HEIGHT, WIDTH), 0.5)
     assert structure(flat, flat) == pytest.approx(0, abs=1e-3)
@@ -127,6 +214,17 @@ def test_the_one_cut_of_a_film_is_found() -> None:
     with av.open(str(FILMS / "mp4" / "cutBunny.mp4")) as film:
         frames = [_small(frame.to_image()) for frame in islice(film.decode(video=0), 225, 240)]
     assert [number for number, pair in enumerate(pairwise(frames), 226) if found(*pair)] == [235]
+
+
+@REAL
+@BOXES
+def test_the_one_cut_of_a_film_is_found_between_bars_and_in_the_dark(box: tuple[slice, slice]) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(FILMS / "mp4" / "cutBunny.mp4")) as film:
+        frames = [_small(frame.to_image())[..., ::2, ::2] for frame in islice(film.decode(video=0), 225, 240)]
+    for light in (1.0, 0.2):
+        seen = [boxed(light * frame, box, 0.008, seed=number) for number, frame in enumerate(frames)]
+        assert [number for number, pair in enumerate(pairwise(seen), 226) if found(*pair)] == [235]
 
 
 @REAL
@@ -159,6 +257,12 @@ def test_a_time_with_two_decimals_finds_its_frame_once(rate: float) -> None:
     for wanted in range(1, 60):
         cuts = parse_cuts(f"{times[wanted]:.2f}s")
         assert [n for n in range(1, 60) if cuts.at(n, times[n - 1], times[n])] == [wanted]
+
+
+@pytest.mark.parametrize("rate", [120, 240, 480, 1000])
+def test_a_time_finds_its_frame_once_however_many_there_are_in_a_second(rate: int) -> None:
+    times = [number / rate for number in range(2 * rate + 1)]
+    assert [n for n in range(1, len(times)) if parse_cuts("1.0s").at(n, times[n - 1], times[n])] == [rate]
 
 
 def test_no_cuts_are_no_cuts() -> None:

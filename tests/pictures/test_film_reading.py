@@ -68,25 +68,25 @@ def test_variable_times_are_exact_and_start_at_zero(tmp_path: Path) -> None:
 def test_times_that_stand_still_or_lack_are_repaired() -> None:
     from types import SimpleNamespace
 
-    from impasto.pictures.video import _timed
+    from impasto.pictures.video import timed_frames
 
     stream: Any = SimpleNamespace(
         time_base=Fraction(1, 100), average_rate=Fraction(25), guessed_rate=None, base_rate=None
     )
     frames: Any = iter([SimpleNamespace(pts=pts) for pts in (5, 9, 9, 13, 11, None, 25)])
-    times = [time * 100 for time, _ in _timed(frames, stream)]
+    times = [time * 100 for time, _ in timed_frames(frames, stream)]
     assert times == [0, 4, 6, 8, 10, 14, 20]
 
 
 def test_a_clock_that_starts_anew_goes_on() -> None:
     from types import SimpleNamespace
 
-    from impasto.pictures.video import _timed
+    from impasto.pictures.video import timed_frames
 
     rates = {"average_rate": Fraction(25), "guessed_rate": None, "base_rate": None}
     stream: Any = SimpleNamespace(time_base=Fraction(1, 100), **rates)
     frames: Any = iter([SimpleNamespace(pts=pts) for pts in (300, 304, 0, 4, 9)])
-    assert [time * 100 for time, _ in _timed(frames, stream)] == [0, 4, 8, 12, 17]
+    assert [time * 100 for time, _ in timed_frames(frames, stream)] == [0, 4, 8, 12, 17]
 
 
 def lasting(path: Path, ticks: tuple[int, ...], durations: tuple[int, ...]) -> Path:

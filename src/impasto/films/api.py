@@ -18,7 +18,7 @@ from impasto.films.session import perform_film
 from impasto.jobs import as_list
 from impasto.machine import Machine, Precision
 from impasto.methods.film import FilmPainter, PaintedFrame
-from impasto.methods.film_settings import FilmSettings
+from impasto.methods.film_settings import OF_WHOLE_FILMS, FilmSettings
 from impasto.pictures.files import Source, read_picture
 from impasto.pictures.film import Frame
 from impasto.pictures.map_files import read_map
@@ -73,11 +73,18 @@ def paint_frames(
     """Paint frames as they come, from a camera, say: pictures of one size in any form that `transfer` takes.
 
     Yields a `PaintedFrame` for each; its `.picture` is like that of a result. `rate` is in frames a second and matters
-    to `style_times` and `cuts` alone. `settings` are those of `FilmSettings`; masks and maps stay the same throughout.
-    Raises `ImpastoError`.
+    to `style_times` and `cuts` alone. `settings` are those of `FilmSettings` but for `between`, `passes` and `loop`;
+    masks and maps stay the same throughout. Raises `ImpastoError`.
     """
     if not 0 < rate <= 1000:
         raise UsageError(f"rate {rate}: must lie above 0 and be at most 1000 frames a second")
+    fields = FilmSettings.model_fields
+    idle = [name for name in OF_WHOLE_FILMS if settings.get(name) not in (None, fields[name].default)]
+    if idle:
+        raise UsageError(
+            f"{', '.join(idle)}: count for whole films, and here frames come one by one: use impasto.film, or leave "
+            "them out"
+        )
     chosen = FilmSettings.of(**settings)
     machine = Machine.choose(device, precision, threads, memory)
     painter = FilmPainter([read_picture(one) for one in as_list(style)], chosen, machine)

@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from impasto.console import Console
+from impasto.errors import UsageError
 from impasto.options import COMMON, OUTPUT, OutputOptions
 
 if TYPE_CHECKING:
     from impasto.jobs import Job
     from impasto.records import Record
+
+COMPRESSION = ("quality", "codec")
+"""Options of a film that its record keeps as facts."""
+OF_PICTURES = {
+    "quality": "is a word for films: use --set quality=draft, good, high or master",
+    "bits": "are those of a film's codec: leave it out, or use --set quality=master",
+    "plot": "films have none: use impasto film-report",
+    "record": "films hold it themselves: leave it out",
+    "field": "films have none: leave it out",
+}
+"""Options of pictures' output, and what is to be done instead where a film is made again."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,26 @@ def run_film(
     perform(console, job, options, default_film(paths))
 
 
-def again(console: Console, job: Job, record: Record, film: Path, options: OutputOptions) -> None:
-    """Make a film again, compressed as it was; raises `ImpastoError`s."""
-    how: dict[str, Any] = {name: record.facts[name] for name in ("quality", "codec") if name in record.facts}
+def again(
+    console: Console,
+    record: Record,
+    film: Path,
+    changes: Mapping[str, str],
+    where: Mapping[str, Any],
+    options: OutputOptions,
+) -> None:
+    """Make a film again, compressed as it was unless `changes` say how; raises `ImpastoError`s."""
+    from impasto.jobs import Job
+
+    refused = [f"{name}: {advice}" for name, advice in OF_PICTURES.items() if getattr(options, name) is not None]
+    if refused:
+        raise UsageError("; ".join(refused))
+    how: dict[str, Any] = {name: record.facts[name] for name in COMPRESSION if name in record.facts}
     if options.output is not None and options.output.suffix != film.suffix:
         how.pop("codec", None)  # another container
+    how |= {name: value for name, value in changes.items() if name in COMPRESSION}
+    others = {name: value for name, value in changes.items() if name not in COMPRESSION}
+    job = Job.from_record(record, film.parent, others, **where)
     place = film.parent if film.suffix == ".json" else film
     perform(console, job, FilmOutputOptions(options.output, options.force, preview=options.preview, **how), place)
 

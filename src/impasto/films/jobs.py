@@ -7,10 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from impasto.films.sources import first_frame
+from impasto.films.sources import first_frame, open_source, part_of
 from impasto.jobs import Job, inputs_of
 from impasto.methods import find_method
-from impasto.pictures.film import open_film
+from impasto.methods.film_settings import FilmSettings
+from impasto.pictures.picture import Picture
 from impasto.sets import blend_job
 
 
@@ -18,13 +19,21 @@ def film_job(paths: Sequence[str | PathLike[str]], settings: Mapping[str, Any], 
     """The job of painting the first of some paths in the manner of the others; raises `ImpastoError`s.
 
     With `blend` among the settings those may be folders and style libraries, too: the works nearest to the first frame
-    are chosen.
+    that is painted are chosen.
     """
     method = find_method("film")
     sources = [Path(path) for path in paths]
     inputs = inputs_of(method, sources)
-    if not method.settings.of(**settings).model_dump()["blend"]:
-        return Job.of("film", inputs, settings, **where)
-    limit = {"max_pixels": where["max_pixels"]} if "max_pixels" in where else {}
+    job = Job.of("film", inputs, settings, **where)
+    chosen = job.settings
+    if not isinstance(chosen, FilmSettings) or not chosen.blend:
+        return job
     film, *works = sources
-    return blend_job(film, works, settings, seen=first_frame(open_film(film, **limit)), method="film", **where)
+    folders = any(work.is_dir() for work in works)
+    seen = _first_painted(film, chosen, job.max_pixels) if folders else None
+    return blend_job(film, works, settings, seen=seen, method="film", **where)
+
+
+def _first_painted(path: Path, settings: FilmSettings, max_pixels: int) -> Picture:
+    """The first frame that is painted."""
+    return first_frame(part_of(open_source(path, settings.rate, max_pixels), settings.between))

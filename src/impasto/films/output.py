@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from glob import escape
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from impasto.errors import PictureError, UsageError
+from impasto.errors import PictureError, UsageError, near_match
 from impasto.output import MOST_NAMES, check_place, refuse_inputs
 from impasto.pictures.atomic import write_failure
 from impasto.pictures.film import Film
 from impasto.pictures.film_format import FilmFormat
-from impasto.pictures.numbered import is_pattern
+from impasto.pictures.numbered import is_pattern, parts_of_pattern
 
 BESIDE = "side-by-side"
+BESIDES = ("source", "frames")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class FilmOutput:
     force: bool = False
     made_in: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.beside not in (None, *BESIDES):
+            near = near_match(str(self.beside), BESIDES)
+            raise UsageError(f"beside {self.beside!r}: unknown{near}; use {' or '.join(BESIDES)}")
+
     @property
     def workshop(self) -> Path:
         """The folder of unfinished work: beside the film, if it is not another one that is gone on with."""
@@ -39,7 +46,7 @@ class FilmOutput:
 
     @property
     def preview_path(self) -> Path:
-        return self.path.with_name(f"{_stem(self.path)}.preview.jpg")
+        return self.workshop / "preview.jpg"
 
     @property
     def beside_path(self) -> Path | None:
@@ -58,13 +65,15 @@ class FilmOutput:
 
         Raises `UsageError` where an input would be written, `PictureError` where nothing can be.
         """
+        if self.path.name in ("", ".."):  # a folder, by way of another one
+            return replace(self, path=self.path.resolve()).settled(inputs)
         try:
-            refuse_inputs([*self.files, self.preview_path], inputs)
+            refuse_inputs(self.files, inputs)
             free = self if self.force else next(one for one in self._versions() if not one._is_taken())
         except OSError as error:  # a name that is too long, a folder that may not be read
             raise PictureError(write_failure(Path(error.filename or self.path), error)) from error
         for path in free.files:
-            check_place(path)
+            check_place(path.parent if is_pattern(path) and not path.parent.exists() else path)
         if free.workshop.exists():
             raise UsageError(
                 f"{free.workshop}: holds unfinished work of this name: go on with impasto resume, or remove it"
@@ -110,8 +119,9 @@ class FilmOutput:
     def _versions(self) -> Iterable[Self]:
         yield self
         for number in count(2):
-            name = self.path.name.replace(_stem(self.path), f"{_stem(self.path)}-{number}", 1)
-            yield replace(self, path=self.path.with_name(name))
+            stem = _stem(self.path)
+            rest = self.path.name.removeprefix(stem)
+            yield replace(self, path=self.path.with_name(f"{stem}-{number}{'' if rest[:1] in '_.-' else '_'}{rest}"))
 
     def _is_taken(self) -> bool:
         pattern = is_pattern(self.path)
@@ -123,6 +133,7 @@ class FilmOutput:
 def default_film(inputs: Iterable[Path]) -> Path:
     """A name made of the inputs' names, beside the film, which decides the kind: a video, or a folder of frames."""
     film, *styles = inputs
+    film = film if film.name not in ("", "..") else film.resolve()
     words = [_stem(film), *(one.stem for one in styles[: MOST_NAMES - 1])]
     if len(styles) > MOST_NAMES - 1:
         words.append(f"and-{len(styles) - MOST_NAMES + 1}")
@@ -134,7 +145,7 @@ def default_film(inputs: Iterable[Path]) -> Path:
 
 def _stem(path: Path) -> str:
     """The name without its suffix; of a pattern without its number."""
-    return path.name.partition("%")[0].rstrip("_-.") or "frames" if is_pattern(path) else path.stem
+    return parts_of_pattern(path)[0].rstrip("_-.") or "frames" if is_pattern(path) else path.stem
 
 
 def _is_there(path: Path) -> bool:
@@ -143,5 +154,5 @@ def _is_there(path: Path) -> bool:
 
 
 def _glob(pattern: Path) -> str:
-    before, _, rest = pattern.name.partition("%")
-    return f"{before}[0-9]*{rest.partition('d')[2]}"
+    before, after = map(escape, parts_of_pattern(pattern))
+    return f"{before}[0-9]*{after}"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -35,21 +37,24 @@ class Passes:
 
     def __init__(self, running: FilmRunning, folder: Path) -> None:
         self.running, self.folder, self.settings = running, folder, running.settings
+        self._closed = False
 
     def keep(self, number: int, pictures: Mapping[str, Picture]) -> None:
         """Keep the frame painted last, by the first pass, and what goes along with it; raises `PictureError`."""
         seen = self.running.painter.last
+        source = seen.source if seen.alpha is None else torch.cat([seen.source, seen.alpha], 1)
         for role in self.running.sources.along:
             one = pictures[role]
             self._write(
                 self._path(number, 0, role), torch.cat([one.pixels, *([] if one.alpha is None else [one.alpha])], 1)
             )
-        self._write(self._path(number, 0, "source"), seen.source)
+        self._write(self._path(number, 0, "source"), source, seen.time)
         self._write(self._path(number, 1), seen.painted)
 
     def refine(self, watch: Callable[[int], None]) -> None:
         """Do all passes but the first; `watch` is told of frames done. Raises `Interrupted` when cancelled."""
         numbers = self._numbers()
+        self._closed = self.settings.loop and self._closes(numbers)
         for turn in range(max(2, self._reached()), self.settings.passes + 1):
             order = numbers if turn % 2 else numbers[::-1]
             for place, number in enumerate(order):
@@ -84,13 +89,11 @@ class Passes:
         own = order[place]
 
         def near(step: int) -> int | None:
-            if not 0 <= place + step < len(order) and not self.settings.loop:
-                return None
+            inside = 0 <= place + step < len(order)
             other = order[(place + step) % len(order)]
-            if self.settings.loop and len(self.running.shots) == 1:
-                return other
-            later = max(own, other)
-            return None if later in self.running.shots or abs(own - other) > 1 else other
+            if not inside:
+                return other if self._closed else None
+            return None if max(own, other) in self.running.shots else other
 
         return (near(-1), near(1)) if len(order) > 1 else (None, None)
 
@@ -118,23 +121,41 @@ class Passes:
             moving[role] = Picture(colours, alpha if alpha.shape[1] else None, name=film.path.name)
         return {**self.running.sources.still, **moving}
 
+    def _closes(self, numbers: list[int]) -> bool:
+        """Whether the last frame can be followed by the first; a `UserWarning` says if not."""
+        first, last = self._seen(numbers[0], 1), self._seen(numbers[-1], 1)
+        closes = len(self.running.shots) == 1 or self.running.painter.goes_on(first, last)
+        if not closes:
+            warnings.warn("loop: the last frame shows something else than the first, and is not joined", stacklevel=2)
+        return closes
+
     def _seen(self, number: int, turn: int) -> Seen:
-        source, painted = (self._read(path) for path in (self._path(number, 0, "source"), self._path(number, turn)))
-        along = self.running.painter.along(self._pictures(number), *source.shape[-2:])
-        return Seen(number, number / self.running.film.rate, source, painted, along)
+        path = self._path(number, 0, "source")
+        kept, painted = self._read(path), self._read(self._path(number, turn))
+        along = self.running.painter.along(self._pictures(number), *painted.shape[-2:])
+        alpha = kept[:, 3:] if kept.shape[1] == 4 else None
+        return Seen(number, self._time(path), kept[:, :3], painted, along, alpha)
 
     def _path(self, number: int, turn: int, what: str = "") -> Path:
         return self.folder / f"{number:09d}-{what or turn}.safetensors"
 
-    def _write(self, path: Path, pixels: Tensor) -> None:
+    def _write(self, path: Path, pixels: Tensor, when: Fraction = Fraction(0)) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:
                 levels = (pixels.clamp(0, 1) * LEVELS).round().to(torch.int32).to(torch.uint16)
-                save_file({"pixels": levels.contiguous()}, temporary)
+                save_file({"pixels": levels.contiguous()}, temporary, {"time": str(when)})
         except (OSError, SafetensorError) as error:
             failure = error if isinstance(error, OSError) else OSError(0, str(error))
             raise PictureError(write_failure(path, failure)) from error
+
+    def _time(self, path: Path) -> Fraction:
+        """Of the frame in a file, in seconds."""
+        try:
+            with safe_open(path, "pt") as file:
+                return Fraction(file.metadata()["time"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise PictureError(f"{path}: is damaged or gone ({error}); start the work anew") from error
 
     def _read(self, path: Path) -> Tensor:
         try:

@@ -15,6 +15,7 @@ from impasto.films.running import FilmRunning
 from impasto.films.workshop import FRAMES_OF_A_PART, Reel
 from impasto.methods.film import PaintedFrame
 from impasto.pictures.film import Frame
+from impasto.pictures.numbered import record_path, remove_other_numbers
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize
 
@@ -68,15 +69,26 @@ class Reels:
         for reel in self._all():
             reel.forget_from(number)
 
-    def write(self, end: Fraction) -> None:
-        """Write the films, the last frame shown until `end`; raises `PictureError`."""
+    def write(self, end: Fraction, *, broken: bool = False) -> None:
+        """Write the films, the last frame shown until `end`; raises `PictureError`.
+
+        Sound ends there, too, where that is not the whole film: `between` two times, or with `broken`, up to a fault.
+        """
         source = self.running.film
-        sound = source.path if source.has_sound else None
+        sound = source.path if source.sound_tracks else None
+        cut = broken or self.running.settings.between is not None
         record = self.running.record()
         how = {"quality": self.output.quality, "codec": self.output.codec}
-        text = record.model_copy(update={"facts": record.facts | how}).seen_from(self.output.path.parent).to_json()
+        record = record.model_copy(update={"facts": record.facts | how})
         for reel, path in zip(self._all(), self.output.files, strict=True):
-            reel.write(path, sound, self.running.begun or Fraction(0), end, text)
+            if self.output.force and reel.format.kind == "folder":
+                remove_other_numbers(path, self.running.painted)
+            folder = record_path(path).parent if reel.format.kind == "folder" else path.parent
+            text = record.seen_from(folder).to_json()
+            with warnings.catch_warnings():
+                if reel is not self.film:  # what there is to say is the same
+                    warnings.simplefilter("ignore", UserWarning)
+                reel.write(path, sound, self.running.begun or Fraction(0), end, text, cut_sound=cut)
 
     def _all(self) -> list[Reel]:
         return [self.film, *([] if self.comparison is None else [self.comparison])]

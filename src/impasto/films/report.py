@@ -8,9 +8,12 @@ where it can be trusted. A blurred film is the steadiest of all: so the distance
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +99,9 @@ def measure(
 ) -> FilmReport:
     """Measure films that show the same: `source`, `result`, and others, say `frame by frame`; sizes may differ.
 
-    With styles, the distance to them is taken by the style loss of the settings. Raises `PictureError` for films of
-    different lengths.
+    With styles, the distance to them is taken by the style loss of the settings. Films of equally many frames are
+    compared frame by frame, others by what is shown at the same time: some files leave out what repeats the frame
+    before. Raises `PictureError` for those of different lengths.
     """
     report = FilmReport(tracks={name: Track() for name in films})
     past: deque[dict[str, Tensor]] = deque(maxlen=max(STRIDES))
@@ -152,20 +156,39 @@ def plot_report(report: FilmReport, path: Path) -> None:
 
 
 def _together(films: Mapping[str, Film]) -> Iterator[tuple[float, dict[str, Tensor]]]:
-    """The frames of films side by side, at the size of the result, with their time."""
-    iterators = {name: film.frames() for name, film in films.items()}
-    while True:
-        asked = {name: next(frames, None) for name, frames in iterators.items()}
-        found = {name: frame for name, frame in asked.items() if frame is not None}
-        if not found:
-            return
-        if len(found) < len(films):
-            ended = next(film for name, film in films.items() if name not in found)
-            longer = films[next(iter(found))]
-            raise PictureError(f"{ended.path}: ends before {longer.path.name}: compare films of one length")
-        result = found["result"]
-        size = result.picture.height, result.picture.width
-        yield float(result.time), {name: resize(one.picture.pixels, *size) for name, one in found.items()}
+    """What films show side by side, at the size of the result, with the time."""
+    times, ends = {}, {}
+    for name, film in films.items():
+        spans = [(one.time, one.end or one.time + 1 / film.rate) for one in film.frames()]
+        times[name], ends[name] = [begin for begin, _ in spans], spans[-1][1]
+    fullest = max(times, key=lambda name: len(times[name]))
+    numbers: dict[str, Sequence[int]] = {name: range(len(own)) for name, own in times.items()}
+    if len({len(own) for own in times.values()}) > 1:
+        _require_one_length(films, ends)
+        middles = [(begin + end) / 2 for begin, end in pairwise([*times[fullest], ends[fullest]])]
+        numbers = {name: [bisect(own, middle) - 1 for middle in middles] for name, own in times.items()}
+    held = (_held(film, numbers[name]) for name, film in films.items())
+    for time, *pixels in zip(times[fullest], *held, strict=True):
+        shown = dict(zip(films, pixels, strict=True))
+        height, width = shown["result"].shape[-2:]
+        yield float(time), {name: resize(one, height, width) for name, one in shown.items()}
+
+
+def _held(film: Film, numbers: Sequence[int]) -> Iterator[Tensor]:
+    """The frames of some numbers, which rise or stay."""
+    frames = film.frames()
+    frame = next(frames)
+    for number in numbers:
+        while frame.number < number:
+            frame = next(frames)
+        yield frame.picture.pixels
+
+
+def _require_one_length(films: Mapping[str, Film], ends: Mapping[str, Fraction]) -> None:
+    """Raise `PictureError` for films that end at different times, by more than half a frame."""
+    shorter, longer = (films[which(ends, key=lambda name: ends[name])] for which in (min, max))
+    if max(ends.values()) - min(ends.values()) > 1 / max(film.rate for film in films.values()) / 2:
+        raise PictureError(f"{shorter.path}: ends before {longer.path.name}: compare films of one length")
 
 
 def _links(
@@ -192,7 +215,7 @@ class _Look:
     def distance(self, pixels: Tensor) -> float:
         """The relative style loss of a frame, as it is."""
         size = max(pixels.shape[-2:])
-        settings = self._settings.changed(size=size, masks=None, segmentation=None, style_times=None, between=None)
+        settings = self._settings.without_regions().changed(size=size, style_times=None, between=None)
         work = transfer(Picture(pixels), self._styles, settings, self._machine, known=self._known)
         objective = work.synthesis.objective_at(work.synthesis.schedule[-1])
         with torch.no_grad():

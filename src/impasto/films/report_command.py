@@ -66,24 +66,25 @@ def _report(
     max_pixels: int,
 ) -> FilmReport:
     from impasto.films.report import measure, plot_report
-    from impasto.films.sources import part_of
+    from impasto.films.sources import exact_rate, part_of
     from impasto.output import refuse_inputs
     from impasto.pictures.film import open_film
     from impasto.plots import check_plottable
 
-    found_source, found_styles, settings = _as_recorded(film)
-    source = source or found_source
-    if source is None:
-        raise UsageError(f"{film}: holds no record of what it was painted from: name it with --source")
-    paths = {"source": source, "result": film, **({} if baseline is None else {BASELINE: baseline})}
+    result = open_film(film, max_pixels=max_pixels)
+    source, styles, settings = _as_recorded(console, film, source, styles)
+    paths = [source, film, *([] if baseline is None else [baseline])]
     if output is not None:
         check_plottable(output)
-        refuse_inputs([output], paths.values())
+        refuse_inputs([output], paths)
         if output.exists() and not force:
             raise UsageError(f"{output}: is there already: choose another name or use --force")
-    films = {name: open_film(path, max_pixels=max_pixels) for name, path in paths.items()}
-    films["source"] = part_of(films["source"], None if settings is None else settings.between)
-    pictures = _pictures(styles if styles is not None else found_styles, max_pixels)
+    rate = exact_rate(None if settings is None else settings.rate)
+    painted = open_film(source, rate=rate, max_pixels=max_pixels)
+    films = {"source": part_of(painted, None if settings is None else settings.between), "result": result}
+    if baseline is not None:
+        films[BASELINE] = open_film(baseline, max_pixels=max_pixels)
+    pictures = _pictures(styles, max_pixels)
     began, total = time.perf_counter(), films["result"].count or 0
 
     def watch(count: int) -> None:
@@ -98,23 +99,38 @@ def _report(
     return report
 
 
-def _as_recorded(film: Path) -> tuple[Path | None, list[Path], FilmSettings | None]:
-    """The source, the styles that are still there and the settings of a film, as far as it has a record."""
-    from impasto.errors import ImpastoError
-    from impasto.jobs import Job
-    from impasto.methods.film_settings import FilmSettings
-    from impasto.records import read_record
+def _as_recorded(
+    console: Console, film: Path, source: Path | None, styles: Sequence[Path] | None
+) -> tuple[Path, Sequence[Path], FilmSettings | None]:
+    """The source of a film, its styles and its settings, from its record where they are not given.
 
+    Raises `ImpastoError`s where it must say what the source is; otherwise a note tells what is amiss with it.
+    """
+    from impasto.errors import ImpastoError
+    from impasto.jobs import Job, find_input
+    from impasto.methods.film_settings import FilmSettings
+    from impasto.records import find_record
+
+    found: dict[str, Path] = {}
+    settings = None
     try:
-        record = read_record(film)
-        job = Job.from_record(record, film.parent)
-    except ImpastoError:
-        return None, [], None
-    if not isinstance(job.settings, FilmSettings):
-        return None, [], None
-    paths = job.paths
-    styles = [path for role, path in paths.items() if role.startswith("style") and job.method.is_input(role)]
-    return paths.get("content"), styles, job.settings
+        record = find_record(film)
+        if record is not None:
+            job = Job.from_record(record.model_copy(update={"inputs": ()}), film.parent)
+            settings = job.settings if isinstance(job.settings, FilmSettings) else None
+            for one in record.inputs:
+                option, given = ("--source", source) if one.role == "content" else ("--style", styles)
+                if given is None and job.method.is_input(one.role):
+                    found[one.role] = find_input(one, film.parent, f"name its new place with {option}")
+    except ImpastoError as error:
+        if source is None:
+            raise
+        console.note(str(error))
+        found.clear()  # the distance to some of the styles would tell nothing
+    source = source or found.pop("content", None)
+    if source is None:
+        raise UsageError(f"{film}: holds no record of what it was painted from: name it with --source")
+    return source, [*found.values()] if styles is None else styles, settings
 
 
 def _pictures(paths: Sequence[Path], max_pixels: int) -> list[Picture]:

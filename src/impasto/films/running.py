@@ -27,9 +27,6 @@ from impasto.pictures.picture import Picture
 from impasto.pictures.resize import fit
 from impasto.records import InputRecord, Record
 
-FINEST_RATE = 1001
-"""Denominator of rates: 29.97002997 means 30000/1001, and containers hold no finer ones."""
-
 
 @dataclass
 class FilmRunning:
@@ -70,8 +67,7 @@ class FilmRunning:
         """The same without a look at what has changed."""
         settings = _settings(job)
         machine = Machine.choose(str(job.device), job.precision, job.threads, job.memory)
-        rate = None if settings.rate is None else Fraction(str(settings.rate)).limit_denominator(FINEST_RATE)
-        sources = Sources.of(job, rate)
+        sources = Sources.of(job, settings.rate)
         if downloads is not None and not encoder_status(settings.encoder).present:
             load_encoder(settings.encoder, observer=downloads)
         encoder = load_encoder(settings.encoder, pooling=settings.pooling, device=machine.device)

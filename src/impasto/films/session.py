@@ -43,7 +43,7 @@ def perform_film(running: FilmRunning, output: FilmOutput, console: Console) -> 
     with stopped_by_signals(running.cancel):
         try:
             broken = _paint(running, keeper, console)
-            keeper.finish()
+            keeper.finish(broken=broken is not None)
         except Interrupted:
             raise keeper.stopped() from None
         except Exception:
@@ -60,6 +60,8 @@ def perform_film(running: FilmRunning, output: FilmOutput, console: Console) -> 
 def resume_film(place: Path, downloads: DownloadObserver | None = None) -> tuple[FilmRunning, FilmOutput]:
     """Go on from the folder of unfinished work, or the checkpoint in it; raises `ImpastoError`s."""
     checkpoint = place / CHECKPOINT if place.is_dir() else place
+    if checkpoint.parent.name in ("", ".."):  # somebody is in that folder: what is beside it is to be found
+        checkpoint = checkpoint.resolve()
     tensors, state, about = load_checkpoint(checkpoint)
     foreign = f"{checkpoint}: is damaged, or a checkpoint of another version of impasto; start the work anew"
     try:
@@ -173,7 +175,9 @@ class _Keeper:
         except Exception:
             self.running.go_on_from(*self._before)
             raise
-        if self.output.preview and (time.monotonic() - self._shown > SECONDS_BETWEEN_PREVIEWS or painted.number == 0):
+        if self.output.preview and (
+            time.monotonic() - self._shown > SECONDS_BETWEEN_PREVIEWS or self.running.painted == 1
+        ):
             self._shown = time.monotonic()
             self._write_preview(painted.picture)
 
@@ -185,18 +189,18 @@ class _Keeper:
         self.passes.refine(watch)
         self.reels.forget_from(0)
         for frame, pictures, painted in self.passes.finished():
+            if self.running.cancel.is_set():
+                raise Interrupted("stopped before the end")
             if self.reels.is_full():
                 self.reels.pack(frame.time)
             self.reels.add(frame, pictures, painted)
 
-    def finish(self) -> None:
+    def finish(self, *, broken: bool = False) -> None:
         """Write the films, and remove what they were made of."""
         self._save()
         self.reels.pack(self.running.end, at_least=1)
-        self.reels.write(self.running.end)
+        self.reels.write(self.running.end, broken=broken)
         remove_folder(self.output.workshop)
-        with suppress(OSError):
-            self.output.preview_path.unlink(missing_ok=True)
 
     def stopped(self) -> Interrupted:
         """What to raise when somebody stopped the work, after saving it."""

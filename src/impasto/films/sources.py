@@ -18,6 +18,8 @@ from impasto.pictures.map_files import read_map
 from impasto.pictures.numbered import is_pattern
 from impasto.pictures.picture import Picture
 
+FINEST_RATE = 1001
+"""Denominator of rates: 29.97002997 means 30000/1001, and containers hold no finer ones."""
 ALONG = frozenset({"mask", "segmentation", "map", "start"})
 """Roles of what may move along with the film: a film or a folder of frames in place of a picture."""
 
@@ -32,9 +34,9 @@ class Sources:
     along: Mapping[str, Film]
 
     @classmethod
-    def of(cls, job: Job, rate: Fraction | None = None) -> Self:
+    def of(cls, job: Job, rate: float | None = None) -> Self:
         """Open and read all that a job names; raises `ImpastoError`s for whatever cannot be."""
-        film = open_film(_path(job), rate=rate, max_pixels=job.max_pixels)
+        film = open_source(_path(job), rate, job.max_pixels)
         read: dict[str, Picture] = {}
         along: dict[str, Film] = {}
         for role, source in job.sources.items():
@@ -74,13 +76,25 @@ class Sources:
                 if close is not None:
                     close()
 
-    def picture_at_start(self) -> Picture:
-        """The first frame."""
-        return first_frame(self.film)
+
+def open_source(path: Path, rate: float | None, max_pixels: int) -> Film:
+    """The film that is painted; raises `UsageError` where it has a rate of its own, and what `open_film` raises."""
+    film = open_film(path, rate=exact_rate(rate), max_pixels=max_pixels)
+    if rate is not None and not (path.is_dir() or is_pattern(path)):
+        raise UsageError(f"rate: is that of numbered pictures, and {path.name} has its own: leave it out")
+    return film
+
+
+def exact_rate(rate: float | None) -> Fraction | None:
+    """The rate that is meant by a number such as 29.97002997."""
+    return None if rate is None else Fraction(str(rate)).limit_denominator(FINEST_RATE)
 
 
 def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
-    """The frames of a film from one time to another, in seconds, counted from 0 again."""
+    """The frames of a film from one time to another, in seconds, counted from 0 again.
+
+    Where there are none, `UsageError` says so when they are asked for.
+    """
     if between is None:
         return film
     start, end = exactly(between)
@@ -93,6 +107,8 @@ def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
             if number >= first:
                 ends = None if frame.end is None else min(frame.end, end) - begun
                 yield replace(frame, number=number, time=frame.time - begun, end=ends)
+        if begun is None:
+            raise UsageError("between: there are no frames at these times: the film is shorter")
 
     return replace(film, decode=decode, count=None)
 

@@ -59,10 +59,30 @@ class Reel:
         packed = max((_last(part) for part in self._parts()), default=-1)
         _remove([path for path in self._waiting() if not packed < _number(path) < number])
 
-    def write(self, target: Path, sound_of: Path | None, start: Fraction, end: Fraction, record: str | None) -> None:
-        """Join the parts to a film from `start` to `end`, with the sound of another one then; raises `PictureError`."""
-        sound = sound_of if self.format.kind == "video" else None
-        join_parts(self._parts(), target, self.format, sound_of=sound, sound_start=start, end=end, record=record)
+    def write(
+        self,
+        target: Path,
+        sound_of: Path | None,
+        start: Fraction,
+        end: Fraction,
+        record: str | None,
+        *,
+        cut_sound: bool = True,
+    ) -> None:
+        """Join the parts to a film from `start` to `end`, with the sound of another one then; raises `PictureError`.
+
+        Without `cut_sound`, sound that outlasts the pictures goes on to its own end.
+        """
+        join_parts(
+            self._parts(),
+            target,
+            self.format,
+            sound_of=sound_of if self.format.kind == "video" else None,
+            sound_start=start,
+            end=end,
+            cut_sound=cut_sound,
+            record=record,
+        )
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob(f"*-*{self.format.part_suffix}"))

@@ -30,7 +30,7 @@ from impasto.methods.regions import Region
 from impasto.methods.tracking import Link, Seen, Tracker
 from impasto.methods.transfer import regions_of, transfer
 from impasto.methods.work import Work
-from impasto.motion import FlowEstimator, resized_flow, warp
+from impasto.motion import FlowEstimator, is_cut, resized_flow, warp
 from impasto.pictures.footage import Frame
 from impasto.pictures.maps import Maps, understood
 from impasto.pictures.picture import Picture
@@ -40,7 +40,7 @@ from impasto.synthesis.optimisers import resampled_moments
 
 TEMPORAL = 30.0
 """What a temporal strength of 1 stands for (docs/decisions/0015-film.md)."""
-LATER_RATE = 3.0
+LATER_RATE = 2.0
 """Learning rate of all frames but a shot's first, times that: with the moments carried, steps are smaller."""
 COARSER, NEW = 2, 0.1
 """Steps at half the size, over those at the finest scale, where that share of a frame or more is new: what comes into
@@ -88,6 +88,7 @@ class FilmPainter:
         self._tracker = Tracker(settings, estimator)
         self._past: deque[Seen] = deque(maxlen=settings.distances[-1])
         self._moments: dict[str, dict[str, Tensor]] = {}
+        self._size: tuple[int, int] | None = None
         self._mixture: Mixture | None = None
         self._known: dict[Any, Any] = {}
 
@@ -122,7 +123,10 @@ class FilmPainter:
             self._past.clear()
         elif scale.steps:
             painted = _held(painted, source, links[0])
-        self._past.append(Seen(frame.number, frame.time, source, painted, along))
+        alpha = frame.picture.alpha
+        alpha = None if alpha is None else resize_mask(alpha, scale.height, scale.width)
+        self._past.append(Seen(frame.number, frame.time, source, painted, along, alpha))
+        self._size = frame.picture.height, frame.picture.width
         self._moments, self._mixture = {size: one.moments for size, one in done.items()}, mixture
         losses = synthesis.history[-1].losses if synthesis.history else {}
         visible = 0.0 if begins else links[0].visible
@@ -154,13 +158,13 @@ class FilmPainter:
 
         Where it is to be done `steadily`, it stays near to the first of those around.
         """
-        frame = Frame(own.number, own.time, Picture(own.source))
+        frame = _again(own)
         work = self._work(frame, pictures, self._mixture)
         scale = replace(work.synthesis.schedule[-1], steps=self.settings.frame_steps)
         if not work.synthesis.schedule[-1].steps:  # nothing is painted
             return own.painted
         along = self.along(pictures, scale.height, scale.width)
-        links = [self._tracker.link(frame, seen).guided(along) for seen in around]
+        links = [self._tracker.link(frame, seen, self._size).guided(along) for seen in around]
         weights = 1 + sum(NEIGHBOUR * link.where for link in links)
         blended = (own.painted + sum(NEIGHBOUR * link.where * link.painted for link in links)) / weights
         start = self._on_device(blended.float().clamp(0, 1))
@@ -178,6 +182,11 @@ class FilmPainter:
         with explained_memory(work.encoder, work.layers, scale.height, scale.width, work.budget):
             yield from synthesis
         return synthesis.picture.float().cpu()
+
+    def goes_on(self, own: Seen, before: Seen) -> bool:
+        """Whether a painted frame shows what one before it showed: both are of one shot."""
+        link = self._tracker.link(_again(own), before, self._size)
+        return not is_cut(before.source, own.source, link.visible)
 
     def finish(self, frame: Frame, pictures: Mapping[str, Picture], painted: Tensor, begins_shot: bool) -> PaintedFrame:
         """A frame of the result from its painted pixels."""
@@ -297,6 +306,7 @@ class FilmPainter:
             tensors |= {f"{name}.{place}": value for name, value in kept.items() if value is not None}
         rest = {
             "past": [[seen.number, str(seen.time)] for seen in self._past],
+            "size": self._size,
             "mixture": None if self._mixture is None else [self._mixture.works, self._mixture.shares],
         }
         return tensors, rest
@@ -313,6 +323,7 @@ class FilmPainter:
             if kind == "moments":
                 moved = value if own == "step" else self._on_device(value)
                 self._moments.setdefault(size, {})[own] = moved
+        self._size = None if rest["size"] is None else (rest["size"][0], rest["size"][1])
         self._mixture = None if rest["mixture"] is None else Mixture(*rest["mixture"])
 
 
@@ -329,6 +340,11 @@ def _later(schedule: Sequence[Scale], steps: int, visible: float) -> tuple[Scale
     coarse = round(COARSER * steps * min(1.0, (1 - visible) / NEW))
     finest = replace(schedule[-1], steps=steps)
     return (replace(schedule[-2], steps=coarse), finest) if coarse and len(schedule) > 1 else (finest,)
+
+
+def _again(own: Seen) -> Frame:
+    """A frame that was painted, at the size at which it was."""
+    return Frame(own.number, own.time, Picture(own.source, own.alpha))
 
 
 def _size(scale: Scale) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,8 +16,14 @@ from impasto.methods.settings import Strength, Words, setting, words_of
 from impasto.methods.transfer import TransferSettings
 
 NONE = "none"
+ESTIMATED = ("dis", "half", "fast")
+"""Ways to find flows; others are names of files."""
 OF_BLENDS = ("character", "shrinkage", "max_works", "joint")
 """Settings of mixtures alone."""
+OF_MAPS = tuple(MapSettings.model_fields)
+"""Settings of maps alone."""
+OF_WHOLE_FILMS = ("between", "passes", "loop")
+"""Settings of films that are there from the first frame to the last."""
 
 
 def _check_distances(distances: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,9 +137,6 @@ class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
             raise ValueError("style_times: a blend has one style; leave out one of the two")
         if self.blend and self.mix == "losses" and not self.joint:
             raise ValueError("mix: losses need the same weights for all layers: add joint, or leave it out")
-        changed = [one for one in OF_BLENDS if getattr(self, one) != type(self).model_fields[one].default]
-        if changed and not self.blend:
-            raise ValueError(f"{', '.join(changed)}: count with --blend alone: add it, or leave them out")
         return self
 
     @model_validator(mode="after")
@@ -144,6 +148,23 @@ class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
         if self.style_times is not None and (self.style_weights is not None or self.style_loss == "patches"):
             raise ValueError("style_times: says how styles are mixed: leave out style_weights and patches")
         return self
+
+    @model_validator(mode="after")
+    def _lets_all_settings_act(self) -> Self:
+        for option, is_there, names in (("blend", self.blend, OF_BLENDS), ("maps", self.has_maps, OF_MAPS)):
+            changed = [one for one in names if getattr(self, one) != type(self).model_fields[one].default]
+            if changed and not is_there:
+                raise ValueError(f"{', '.join(changed)}: count with --{option} alone: add it, or leave them out")
+        if self.flow_cache is not None and self.flow not in ESTIMATED:
+            found = ", ".join(ESTIMATED)
+            raise ValueError(f"flow_cache: keeps motion of {found}, and flow names files: leave out one of the two")
+        return self
+
+    @property
+    def files(self) -> dict[str, Path]:
+        named = {"cuts": self.cuts, "flow": self.flow, "flow_cache": self.flow_cache}
+        words = (NONE, "auto", *ESTIMATED)
+        return {field: Path(word) for field, word in named.items() if word is not None and word not in words}
 
     def _path_of(self, field: str, word: str) -> str:
         return "" if field == "maps" and word == NONE else super()._path_of(field, word)

@@ -89,6 +89,10 @@ class RegionSettings(Settings):
     def has_regions(self) -> bool:
         return self.masks is not None or self.segmentation is not None
 
+    def without_regions(self) -> Self:
+        """The same for a picture that is everywhere treated alike."""
+        return self.changed(**{name: field.default for name, field in RegionSettings.model_fields.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Region:

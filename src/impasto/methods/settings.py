@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -50,6 +51,11 @@ class Settings(BaseModel):
             named = [path for word in paths for path in self._paths_in(field, word)]
             found |= dict(zip(numbered(role, len(named)), named, strict=True))
         return {role: path for role, path in found.items() if path}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Paths of other files that these settings name, by field."""
+        return {}
 
     def _paths_in(self, field: str, word: str) -> list[str]:
         """The paths in a word of a field that names pictures."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
-from impasto.methods.film_settings import NONE, FilmSettings
+from impasto.methods.film_settings import ESTIMATED, NONE, FilmSettings
 from impasto.motion import (
     CachedFlow,
     Dis,
@@ -27,7 +28,7 @@ from impasto.motion import (
 from impasto.pictures.footage import Frame
 from impasto.pictures.resize import resize
 
-ESTIMATORS = {"dis": Dis("medium"), "fast": Dis("ultrafast"), "half": Dis("medium", 0.5)}
+ESTIMATORS = dict(zip(ESTIMATED, (Dis("medium"), Dis("medium", 0.5), Dis("ultrafast")), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class Seen:
     source: Tensor
     painted: Tensor
     along: Tensor | None = None
+    alpha: Tensor | None = None
+    """Of the frame, `(1, 1, H, W)`; None if it is opaque."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Link:
     alike: Tensor | float = 1.0
     """How much masks and maps that move say the same of a place as they said then, `(1, 1, H, W)` in 0..1."""
 
-    @property
+    @cached_property
     def painted(self) -> Tensor:
         return warp(self.seen.painted, self.flow, "bicubic")
 
@@ -86,9 +89,9 @@ class Tracker:
         """To the frames seen before that are to be compared, the nearest first."""
         return [self.link(frame, past[-distance]) for distance in self._distances if distance <= len(past)]
 
-    def link(self, frame: Frame, seen: Seen) -> Link:
-        """To one of them."""
-        flows = self._flows(frame, seen)
+    def link(self, frame: Frame, seen: Seen, size: tuple[int, int] | None = None) -> Link:
+        """To one of them; `size` is height and width of the film's frames, if this one is not one as it was filmed."""
+        flows = self._flows(frame, seen, size or (frame.picture.height, frame.picture.width))
         return Link(seen, flows.backward, consistency(flows.backward, flows.forward))
 
     def begins_shot(self, frame: Frame, link: Link) -> bool:
@@ -100,10 +103,10 @@ class Tracker:
         now = resize(frame.picture.pixels, *link.seen.source.shape[-2:])
         return is_cut(link.seen.source, now, link.visible)
 
-    def _flows(self, frame: Frame, seen: Seen) -> Flows:
+    def _flows(self, frame: Frame, seen: Seen, size: tuple[int, int]) -> Flows:
         height, width = seen.source.shape[-2:]
         if isinstance(self._motion, FlowFiles):
-            return _flows_of_files(self._motion, frame, seen)
+            return _flows_of_files(self._motion, frame, seen, size)
         return both_ways(self._motion, resize(frame.picture.pixels, height, width), seen.source)
 
 
@@ -115,11 +118,10 @@ def _motion(settings: FilmSettings) -> FlowEstimator | FlowFiles:
     return found if settings.flow_cache is None else CachedFlow(found, settings.flow_cache)
 
 
-def _flows_of_files(files: FlowFiles, frame: Frame, seen: Seen) -> Flows:
-    """The flows that files hold, at the size at which frames are painted."""
-    height, width = frame.picture.height, frame.picture.width
+def _flows_of_files(files: FlowFiles, frame: Frame, seen: Seen, size: tuple[int, int]) -> Flows:
+    """The flows that files hold of frames of some height and width, at the size at which they are painted."""
     backward, forward = (
-        files.flow(*pair, height, width) for pair in ((frame.number, seen.number), (seen.number, frame.number))
+        files.flow(*pair, *size) for pair in ((frame.number, seen.number), (seen.number, frame.number))
     )
-    size = seen.source.shape[-2], seen.source.shape[-1]
-    return Flows(resized_flow(backward, *size), resized_flow(forward, *size))
+    height, width = seen.source.shape[-2:]
+    return Flows(resized_flow(backward, height, width), resized_flow(forward, height, width))

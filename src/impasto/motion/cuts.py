@@ -2,7 +2,8 @@
 
 A cut changes three things at once: the colours, where flow leads and what there is to see. A fast pan leaves the
 things, moved; a fade and a flash of a camera leave them, in other light; what moves too fast for flow leaves the
-colours. So each of the three has a say. A flash that blinds the whole picture is a cut, and another one back.
+colours. So each of the three has a say, in the light that there is and between the bars, if there are any. A flash that
+blinds the whole picture is a cut, and another one back; so may be a fade's step to or from a picture of one colour.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from impasto.pictures.resize import fit, resize
 VISIBLE = 0.4
 """Share of consistent pixels below which flow has failed: in films 0.57 or more, across cuts 0.15 or less."""
 COLOURS = 0.1
-"""Distance of colours above which there may be a cut: in films 0.11 or less, across cuts 0.24 or more."""
+"""Distance of colours above which there may be a cut: in films 0.11 or less, across cuts 0.24, in grey 0.1, or more."""
 STRUCTURE = 0.35
-"""Correlation below which there may be a cut: films, pans, most flashes 0.42 or more, cuts 0.27 or less."""
+"""Correlation below which there may be a cut: films, pans, most flashes 0.42 or more, cuts 0.31 or less."""
 
 SIZE = 64
 """Pixels of the longest side at which frames are compared."""
@@ -32,6 +33,14 @@ BINS = 8
 """Per channel."""
 AROUND = 4
 """Pixels around one, at that size, over which contrast is made even."""
+PIECES = 16
+"""Of a row or column, of which the means are compared where there may be bars."""
+FLAT = 0.05
+"""Difference of such means up to which they are of one colour: noise and compression in bars 0.05, of 0..1, or less."""
+LEAST = 0.2
+"""Share of the height or width that bars leave: of 2.39 : 1 in 9 : 16 0.24. Less is a light in the dark."""
+CONTRAST = 0.005
+"""Standard deviation of greys, 0..1, below which a picture has no colours to speak of."""
 FAINT = 2e-4
 """Variance in 0..1 units below which there is nothing to see."""
 OVERLAP = 0.5
@@ -46,7 +55,31 @@ def is_cut(before: Tensor, now: Tensor, visible: float) -> bool:
 
     `visible`, 0..1, is the share of pixels of `now` that were seen before: the mean of `consistency`.
     """
-    return visible < VISIBLE and colour_distance(before, now) > COLOURS and structure(before, now) < STRUCTURE
+    if visible >= VISIBLE:
+        return False
+    one, other = without_bars(before, now)
+    colours = max(colour_distance(one, other), colour_distance(*in_full_light(one, other)))
+    return colours > COLOURS and structure(one, other) < STRUCTURE
+
+
+def without_bars(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two pictures less the rows and columns at their borders that are of one colour in both.
+
+    The edges of such bars, above and below or left and right, are alike in any two shots.
+    """
+    both = torch.cat([one, other])
+    rows, columns = _between_bars(both), _between_bars(both.mT)
+    return one[..., rows, columns], other[..., rows, columns]
+
+
+def in_full_light(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two pictures, each divided by its own light, so that dark ones have colours.
+
+    As they are if there is nothing to see in one of them, be it the black at the end of a fade.
+    """
+    if min(_small(picture).mean(1).std(correction=0) for picture in (one, other)) < CONTRAST:
+        return one, other
+    return _in_full_light(one), _in_full_light(other)
 
 
 def colour_distance(one: Tensor, other: Tensor) -> float:
@@ -59,8 +92,9 @@ def structure(one: Tensor, other: Tensor) -> float:
 
     The highest normalised cross-correlation of their evened-out greys at 64 pixels over all shifts that leave half of
     the frame in both (J. P. Lewis, "Fast template matching", 1995, eq. 2, by Fourier transforms). Found on photographs
-    and films: cuts 0.11 to 0.27; neighbouring frames 0.67 to 1; pans by 40 % of the width a frame 0.77 to 1;
-    cross-fades and fades in 6 frames 0.47 to 1; flashes of 1.3 to 2.5 times the light 0.42 to 1. 0 for a flat picture.
+    and films: cuts up to 0.31, between bars 0.34, and 0.36 if dark; neighbouring frames 0.67 to 1; pans by 40 % of the
+    width a frame 0.77 to 1; cross-fades and fades in 6 frames 0.47 to 1; flashes of 1.3 to 2.5 times the light 0.42
+    to 1. 0 for a flat picture.
     """
     a, b = _evened(one), _evened(other)
     height, width = a.shape
@@ -69,6 +103,27 @@ def structure(one: Tensor, other: Tensor) -> float:
     correlation = _correlation(a, b) / (power.sqrt() + 1e-6 * height * width)
     overlapping = _correlation(ones, ones) >= OVERLAP * height * width - 0.5
     return float(correlation[overlapping].max())
+
+
+def _between_bars(pictures: Tensor) -> slice:
+    """Rows from the first to the last that are not of one colour, less what bars blur; all if none would be left.
+
+    Means of 16 pieces of a row are compared: in noise they are alike.
+    """
+    height = pictures.shape[2]
+    pieces = F.adaptive_avg_pool2d(pictures, (height, PIECES))
+    varied = (pieces.amax((0, 3)) - pieces.amin((0, 3)) > FLAT).any(0).nonzero().flatten().tolist()
+    if not varied:
+        return slice(height)
+    first, end, blurred = varied[0], varied[-1] + 1, math.ceil(height / SIZE)
+    first, end = first + blurred * (first > 0), end - blurred * (end < height)
+    return slice(first, end) if end - first > LEAST * height else slice(height)
+
+
+def _in_full_light(picture: Tensor) -> Tensor:
+    """Divided by the 99th percentile of its pixels' largest channels."""
+    light = _small(picture).amax(1).flatten().quantile(0.99)
+    return (picture / light.clamp(min=CONTRAST)).clamp(max=1)
 
 
 def _histogram(picture: Tensor) -> Tensor:
@@ -113,9 +168,11 @@ class Cuts:
     def at(self, number: int, before: float, now: float) -> bool:
         """Whether a frame begins a shot; `before` and `now`: when the frame ahead of it and itself are shown, seconds.
 
-        Of a time it is the first frame shown then or later; times may be rounded to two decimals.
+        Of a time it is the first frame shown then or later; times may be rounded to two decimals, beyond 100 frames a
+        second to half the time between two.
         """
-        return number in self.frames or any(before < second - TOLERANCE <= now for second in self.seconds)
+        tolerance = min(TOLERANCE, (now - before) / 2)
+        return number in self.frames or any(before < second - tolerance <= now for second in self.seconds)
 
 
 def read_cuts(path: str | Path) -> Cuts:
@@ -126,7 +183,7 @@ def read_cuts(path: str | Path) -> Cuts:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
+        raise UsageError(f"{path}: no such file; it is to say where shots begin, see --cuts") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is no text; write one cut a line, such as 12 or 3.5s") from None
     except OSError as error:

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from impasto.errors import PictureError
-from impasto.pictures.video import _decoded, _timed, demuxer, opened_video
+from impasto.pictures.video import decoded_frames, demuxer, opened_video, timed_frames
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -29,6 +29,11 @@ _RATES = (22_050, 24_000, 32_000, 44_100, 48_000)
 _USUAL_RATE = 48_000
 _JUMP = 1
 """In seconds: a clock set back by more starts anew."""
+_NOTICED = 0.04
+"""In seconds: sound that is early by more is noticed (ITU-R BT.1359)."""
+_TICK = Fraction(1, 1_000_000)
+"""In seconds: some files count in ticks of whole packets, too coarse to be moved by."""
+_Packets: TypeAlias = "Iterator[tuple[Packet[Any], Fraction, int]]"
 
 
 class SoundError(Exception):
@@ -52,19 +57,19 @@ def sound_packets(
             yield iter(())
             return
         length = None if end is None else end - start
-        packets = _moved(source, stream, path, start)
+        packets = _packets(source, stream, path)
         if stream.codec_context.name in _COPIED[container]:
             # Only these two can hide what precedes the start and is needed to decode it.
             earliest = Fraction(0) if container in ("mp4", "mov") else None
             copy = target.add_stream_from_template(stream, opaque=True)
-            yield _readable(_copied(packets, copy, length, earliest), path)
+            yield _readable(_copied(packets, copy, start, length, earliest), path)
         else:
             codec = "libopus" if container == "webm" else "aac"
             rate = stream.codec_context.sample_rate if codec == "aac" else _USUAL_RATE
             rate = rate if rate in _RATES else _USUAL_RATE
             encoder: Any = target.add_stream(codec, rate=rate, layout=_layout(stream))
             encoder.bit_rate = _BIT_RATE[codec]
-            yield _readable(_encoded(packets, encoder, length), path)
+            yield _readable(_encoded(packets, encoder, start, length), path)
 
 
 def _track(source: InputContainer, path: Path) -> Any:
@@ -91,8 +96,8 @@ def _readable(packets: Iterator[Packet[Any]], path: Path) -> Iterator[Packet[Any
         raise SoundError(str(path)) from error
 
 
-def _moved(source: InputContainer, stream: Any, path: Path, start: Fraction) -> Iterator[tuple[int, Packet[Any]]]:
-    """Packets from `start` on the film's clock, numbered by how often their own clock started anew before them."""
+def _packets(source: InputContainer, stream: Any, path: Path) -> _Packets:
+    """Each packet with what makes its clock the film's, in seconds, and how often that clock has started anew."""
     import av
 
     shifts = _shifts(path)
@@ -104,10 +109,7 @@ def _moved(source: InputContainer, stream: Any, path: Path, start: Fraction) -> 
                 if before is not None and time < before - _JUMP:
                     shift, jumps = next(shifts, ended + shift - time), jumps + 1
                 before, ended = time, time + (packet.duration or 0) * stream.time_base
-                packet.pts += round((shift - start) / stream.time_base)
-                if packet.dts is not None:
-                    packet.dts += round((shift - start) / stream.time_base)
-            yield jumps, packet
+            yield packet, shift, jumps
     except av.error.FFmpegError:
         if before is None:
             raise
@@ -117,7 +119,7 @@ def _shifts(path: Path) -> Iterator[Fraction]:
     """What makes the file's clock the film's, in seconds: from the first frame on, then each time it starts anew."""
     shift = None
     with suppress(PictureError), opened_video(path) as (container, stream):
-        for time, frame in _timed(_decoded(container, stream, path), stream):
+        for time, frame in timed_frames(decoded_frames(container, stream, path), stream):
             now = time - (frame.pts or 0) * (stream.time_base or 0)
             if shift is None or now > shift + _JUMP:
                 shift = now
@@ -125,70 +127,90 @@ def _shifts(path: Path) -> Iterator[Fraction]:
 
 
 def _copied(
-    packets: Iterator[tuple[int, Packet[Any]]], copy: Any, length: Fraction | None, earliest: Fraction | None
+    packets: _Packets, copy: Any, start: Fraction, length: Fraction | None, earliest: Fraction | None
 ) -> Iterator[Packet[Any]]:
     reached = None
-    for _, packet in packets:
-        if packet.pts is None or packet.dts is None or (reached is not None and packet.dts <= reached):
+    for packet, shift, _ in packets:
+        if packet.pts is None or packet.dts is None:
             continue
-        time = packet.pts * packet.time_base
-        if length is not None and time >= length:
+        shown, decoded = (time * packet.time_base + shift - start for time in (packet.pts, packet.dts))
+        lasts = (packet.duration or 0) * packet.time_base
+        if length is not None and shown >= length:
             return
-        begins = time if earliest is None else time + (packet.duration or 0) * packet.time_base
-        if begins >= 0:
-            reached = packet.dts
-            packet.stream = copy
+        begins = shown if earliest is None else shown + lasts
+        if begins >= 0 and (reached is None or decoded > reached):
+            reached = decoded
+            packet.pts, packet.dts, packet.duration = (round(time / _TICK) for time in (shown, decoded, lasts))
+            packet.time_base, packet.stream = _TICK, copy
             yield packet
 
 
-def _encoded(
-    packets: Iterator[tuple[int, Packet[Any]]], encoder: Any, length: Fraction | None
-) -> Iterator[Packet[Any]]:
-    reached = 0
-    for _, run in groupby(_decoded_runs(packets, length), key=lambda one: one[0]):
-        for frame in _cut((frame for _, frame in run), encoder.codec_context, reached, length):
+def _encoded(packets: _Packets, encoder: Any, start: Fraction, length: Fraction | None) -> Iterator[Packet[Any]]:
+    import av
+
+    reached, failure = 0, None
+    for _, run in groupby(_frames(packets, start, length), key=lambda one: one[0]):
+        frames = (frame for _, frame in run)
+        first = next(frames)
+        try:
+            graph = _graph(first, encoder.codec_context, reached, length)
+        except av.error.FFmpegError as error:  # damage can make up channels that there are not
+            failure = error
+            continue
+        for frame in _filtered(chain([first], frames), graph):
             reached = (frame.pts or 0) + frame.samples
             yield from encoder.encode(frame)
+    if failure is not None and not reached:
+        raise failure
     yield from encoder.encode(None)
 
 
-def _decoded_runs(
-    packets: Iterator[tuple[int, Packet[Any]]], length: Fraction | None
+def _frames(
+    packets: _Packets, start: Fraction, length: Fraction | None
 ) -> Iterator[tuple[tuple[Any, ...], AudioFrame]]:
     """Frames, each with a key that changes where it does not simply follow the one before; damage is passed over."""
     import av
 
     damage, lost, heard = None, 0, False
-    for jumps, packet in packets:
+    for packet, shift, jumps in packets:
         try:
-            frames: list[AudioFrame] = packet.decode()
+            frames = cast("list[AudioFrame]", packet.decode())
         except av.error.FFmpegError as error:
             damage, lost = error, lost + 1
             continue
         for frame in frames:
-            if length is not None and frame.pts is not None and frame.pts * frame.time_base > length:
-                return
             heard = True
+            if frame.pts is not None:
+                time = frame.pts * (frame.time_base or 0) + shift - start
+                if length is not None and time > length:
+                    return
+                frame.pts = round(time / _TICK)
+            frame.time_base = _TICK
             yield (jumps, lost, frame.format.name, frame.layout.name, frame.sample_rate), frame
     if damage is not None and not heard:
         raise damage
 
 
-def _cut(frames: Iterator[AudioFrame], context: Any, begin: int, length: Fraction | None) -> Iterator[AudioFrame]:
-    """The samples of a span as an encoder wants them, from number `begin` on, with silence where there are gaps."""
+def _graph(first: AudioFrame, context: Any, begin: int, length: Fraction | None) -> Any:
+    """Makes of such frames the samples an encoder wants, from number `begin` on, with silence where there are gaps."""
     import av
 
-    first = next(frames)
     graph = av.filter.Graph()
     names = (
-        graph.add_abuffer(None, first.sample_rate, first.format, first.layout.name, time_base=first.time_base),
+        graph.add_abuffer(
+            sample_rate=first.sample_rate, format=first.format, layout=first.layout.name, time_base=_TICK
+        ),
         graph.add("atrim", "start=0" if length is None else f"start=0:end={float(length):.9f}"),
-        graph.add("aresample", f"{context.sample_rate}:async=1:first_pts={begin}"),
+        graph.add("aresample", f"{context.sample_rate}:async=1:min_hard_comp={_NOTICED}:first_pts={begin}"),
         graph.add("aformat", f"sample_fmts={context.format.name}:channel_layouts={context.layout.name}"),
         graph.add("abuffersink"),
     )
     graph.link_nodes(*names).configure()
-    for frame in chain([first], frames):
+    return graph
+
+
+def _filtered(frames: Iterator[AudioFrame], graph: Any) -> Iterator[AudioFrame]:
+    for frame in frames:
         graph.push(frame)
         yield from _drawn(graph)
     graph.push(None)

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -25,7 +25,7 @@ from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.pictures.film_format import ANIMATIONS, FilmFormat
 from impasto.pictures.film_sound import SoundError, sound_packets
 from impasto.pictures.footage import frame_name, picture_of, raster_of_frame
-from impasto.pictures.numbered import check_numbered, is_pattern, record_path, write_numbered
+from impasto.pictures.numbered import check_numbered, is_pattern, read_numbered_record, write_numbered
 from impasto.pictures.picture import Picture
 from impasto.pictures.video import demuxer, opened_video
 from impasto.pictures.video_colors import BT709, LIMITED, bits_of, of_rgb, to_rgb
@@ -72,7 +72,8 @@ def join_parts(
     out. `record` is a JSON text that `read_film_record` finds again. The file appears whole or not at all; frames of
     a folder do so one by one.
 
-    Raises PictureError where a part or the film `sound_of` cannot be read, parts do not fit, or `target` cannot be written.
+    Raises PictureError where a part or the film `sound_of` cannot be opened, parts do not fit, or `target` cannot be
+    written.
     """
     target = Path(target)
     if not parts:
@@ -95,9 +96,7 @@ def read_film_record(path: str | Path) -> str | None:
     """The record that `join_parts` left in a film, or None. Raises PictureError for what cannot be read."""
     path = Path(path)
     if path.is_dir() or is_pattern(path):
-        with suppress(OSError):
-            return record_path(path).read_text(encoding="utf-8")
-        return None
+        return read_numbered_record(path)
     if path.suffix.lower() in ANIMATIONS:
         from impasto.pictures.animation import read_animation_record
 

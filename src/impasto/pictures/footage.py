@@ -38,8 +38,9 @@ class Film:
 
     `width` and `height` are upright and in stored pixels, each of which is `sample_aspect_ratio` as wide as high.
     `rate` is in frames a second, on average; frames lie at multiples of `time_base` seconds. `count` and `seconds`
-    are what the file says, None where it says nothing, exact for folders and animations. `bits` is the depth per
-    channel; `loops` says of an animation whether it plays forever, and is None for other films.
+    are what the file says, None where it says nothing, exact for folders and animations. `has_sound` says whether one
+    of the `sound_tracks` can be decoded. `bits` is the depth per channel; `loops` says of an animation whether it
+    plays forever, and is None for other films.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Film:
     sample_aspect_ratio: Fraction = Fraction(1)
     bits: int = 8
     has_sound: bool = False
+    sound_tracks: int = 0
     loops: bool | None = None
 
     def frames(self, first: int = 0) -> Iterator[Frame]:

@@ -19,10 +19,12 @@ from impasto.pictures.files import read_picture, write_picture
 from impasto.pictures.folders import SUFFIXES
 from impasto.pictures.footage import Film, Frame
 from impasto.pictures.formats8 import orientation
+from impasto.pictures.opening import opened
 from impasto.pictures.picture import Picture
 
 RECORD = "record.json"
-_USUAL_NAME = "frame_%05d.png"
+_USUAL_SERIES = "frame"
+_USUAL_NAME = f"{_USUAL_SERIES}_%05d.png"
 _PATTERN = re.compile(r"%0?\d*d")
 _PATTERN_LAST = re.compile(r"%0?\d*d$")
 _NUMBER_LAST = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
@@ -70,8 +72,15 @@ def check_numbered(path: Path, count: int) -> None:
         raise PictureError(f"{path}: frames of another film are there already; empty it or choose another folder")
 
 
+def remove_other_numbers(path: Path, count: int) -> None:
+    """Remove from a folder, or of a pattern, the frames of a film that are no frames 1 to `count`."""
+    for number, frame in _numbers_of(_pattern_of(path)).items():
+        if not 1 <= number <= count:
+            frame.unlink(missing_ok=True)
+
+
 def write_numbered(path: Path, pictures: Iterable[Picture], *, bits: int, record: str | None) -> None:
-    """Write PNGs of 8 or 16 bits numbered from 1, each of them whole, and the record beside them in record.json.
+    """Write PNGs of 8 or 16 bits numbered from 1, each of them whole, and the record beside them at `record_path`.
 
     `path` is a folder, which is made if need be, or a pattern. Raises PictureError where they cannot be written.
     """
@@ -81,15 +90,40 @@ def write_numbered(path: Path, pictures: Iterable[Picture], *, bits: int, record
         for number, picture in enumerate(pictures, 1):
             write_picture(picture, _numbered(pattern, number), bits=bits)
         if record is not None:
-            with atomic_write(pattern.parent / RECORD) as temporary:
+            with atomic_write(record_path(path)) as temporary:
                 temporary.write_text(record, encoding="utf-8")
     except OSError as error:
         raise PictureError(write_failure(pattern.parent, error)) from error
 
 
 def record_path(path: Path) -> Path:
-    """Where the record of a folder or pattern lies."""
-    return _pattern_of(path).parent / RECORD
+    """Where the record of a folder or pattern is written: record.json, or a.record.json of a series a_%04d.png."""
+    pattern = _pattern_of(path)
+    series = _PATTERN.sub("", pattern.stem, count=1).strip("_-. ")
+    return pattern.with_name(RECORD if series in ("", _USUAL_SERIES) else f"{series}.{RECORD}")
+
+
+def read_numbered_record(path: Path) -> str | None:
+    """The record of a folder or pattern, or None; a folder may hold that of a single series.
+
+    Raises PictureError for what cannot be read, and for several series.
+    """
+    places = [record_path(path)]
+    if not places[0].exists():
+        places = [] if is_pattern(path) else [one for one in _entries(path) if one.name.endswith(f".{RECORD}")]
+    if len(places) > 1:
+        names = ", ".join(one.name for one in places[:3])
+        raise PictureError(f"{path}: holds the records of {len(places)} films ({names}); name one of them")
+    if not places:
+        return None
+    with opened(places[0], str(places[0]), "record") as (file, head):
+        return (head + file.read()).decode(errors="replace")
+
+
+def parts_of_pattern(pattern: Path) -> tuple[str, str]:
+    """What comes before the number in a name such as frame_%04d.png, and after it."""
+    before, after = _PATTERN.split(pattern.name, maxsplit=1)
+    return before, after
 
 
 def _pattern_of(path: Path) -> Path:
@@ -101,7 +135,7 @@ def _numbered(pattern: Path, number: int) -> Path:
 
 
 def _numbers_of(pattern: Path) -> dict[int, Path]:
-    before, after = _PATTERN.split(pattern.name, maxsplit=1)
+    before, after = parts_of_pattern(pattern)
     name = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     found = ((name.fullmatch(path.name), path) for path in _entries(pattern.parent))
     numbers: dict[int, Path] = {}

@@ -43,7 +43,7 @@ def open_video(path: Path, max_pixels: int) -> Film:
     holds sound only, is damaged, or larger than `max_pixels`.
     """
     with opened_video(path, max_pixels) as (container, stream):
-        first = next(_decoded(container, stream, path), None)
+        first = next(decoded_frames(container, stream, path), None)
         if first is None:
             raise PictureError(f"{path}: holds no frame that can be decoded; copy it again or convert it to MP4")
         if is_hdr(first):
@@ -65,14 +65,15 @@ def open_video(path: Path, max_pixels: int) -> Film:
             files=(path,),
             sample_aspect_ratio=1 / aspect if turned else aspect,
             bits=min(bits_of(first), 16),
-            has_sound=bool(container.streams.audio),
+            has_sound=any(one.codec_context is not None for one in container.streams.audio),
+            sound_tracks=len(container.streams.audio),
         )
 
 
 def first_timestamp(path: Path) -> Fraction:
     """When the first frame is shown on the file's own clock, in seconds: sound runs on that clock, too."""
     with opened_video(path) as (container, stream):
-        first = next(_decoded(container, stream, path), None)
+        first = next(decoded_frames(container, stream, path), None)
         return Fraction(first.pts or 0) * (stream.time_base or 0) if first else Fraction(0)
 
 
@@ -144,7 +145,7 @@ def _frames(path: Path, max_pixels: int, start: int) -> Iterator[Frame]:
     with opened_video(path, max_pixels) as (container, stream):
         size: tuple[int, int] | None = None
         time_base = stream.time_base or _USUAL_TICK
-        for number, (time, raw) in enumerate(_timed(_decoded(container, stream, path), stream)):
+        for number, (time, raw) in enumerate(timed_frames(decoded_frames(container, stream, path), stream)):
             size = size or (raw.width, raw.height)
             if (raw.width, raw.height) != size:
                 raise PictureError(
@@ -157,7 +158,7 @@ def _frames(path: Path, max_pixels: int, start: int) -> Iterator[Frame]:
                 yield Frame(number, time, picture_of(raster, frame_name(path.name, number)), end)
 
 
-def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[Fraction, VideoFrame]]:
+def timed_frames(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[Fraction, VideoFrame]]:
     """Each frame with its time from the first one.
 
     Missing times follow the rate; a clock that starts anew, as in joined recordings, goes on; time never stands still.
@@ -180,7 +181,7 @@ def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[
         yield ticks * time_base, frame
 
 
-def _decoded(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
+def decoded_frames(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
     """All frames. Damage in mid-film is passed over, as players do; a missing end raises PictureError."""
     import av
 
