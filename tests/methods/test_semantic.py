@@ -267,6 +267,12 @@ def test_parts_of_one_picture_alone_are_told_in_its_own_name(guided: Begin, monk
     ]
 
 
+@pytest.mark.parametrize(("name", "value"), [("map_strength", 3), ("map_kind", "labels"), ("match", "red:blue")])
+def test_what_is_said_of_maps_needs_some(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: count with maps alone: leave them out, or none for maps"):
+        SemanticSettings.of(maps="none", **{name: value})
+
+
 def test_a_map_of_another_shape_is_refused(guided: Begin) -> None:
     with pytest.raises(UsageError, match=r"map.png: is 96×64, and picture is 64×64: a map needs the shape"):
         guided(painted(0), painted(1), drawn=[halves(width=96), halves()])

@@ -152,9 +152,9 @@ class FilmSettings(MapSettings, MixtureSettings, TransferSettings):
     @model_validator(mode="after")
     def _lets_all_settings_act(self) -> Self:
         for option, is_there, names in (("blend", self.blend, OF_BLENDS), ("maps", self.has_maps, OF_MAPS)):
-            changed = [one for one in names if getattr(self, one) != type(self).model_fields[one].default]
-            if changed and not is_there:
-                raise ValueError(f"{', '.join(changed)}: count with --{option} alone: add it, or leave them out")
+            idle = self.unusual(names)
+            if idle and not is_there:
+                raise ValueError(f"{', '.join(idle)}: count with --{option} alone: add it, or leave them out")
         if self.flow_cache is not None and self.flow not in ESTIMATED:
             found = ", ".join(ESTIMATED)
             raise ValueError(f"flow_cache: keeps motion of {found}, and flow names files: leave out one of the two")

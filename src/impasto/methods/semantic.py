@@ -65,6 +65,13 @@ class SemanticSettings(MapSettings, TransferSettings):
         return self
 
     @model_validator(mode="after")
+    def _lets_all_settings_act(self) -> Self:
+        idle = self.unusual(MapSettings.model_fields)
+        if idle and self.maps == (NONE,):
+            raise ValueError(f"{', '.join(idle)}: count with maps alone: leave them out, or {NONE} for maps")
+        return self
+
+    @model_validator(mode="after")
     def _says_what_is_where(self) -> Self:
         if self.has_regions:
             raise ValueError(

@@ -57,6 +57,10 @@ class Settings(BaseModel):
         """Paths of other files that these settings name, by field."""
         return {}
 
+    def unusual(self, names: Iterable[str]) -> list[str]:
+        """Those of some fields that are not as they are by default."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
     def _paths_in(self, field: str, word: str) -> list[str]:
         """The paths in a word of a field that names pictures."""
         return [self._path_of(field, word)]
