@@ -82,6 +82,15 @@ def test_a_step_of_motion_is_a_boundary_on_both_sides() -> None:
     assert smooth_motion(flow)[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 1, 1, 1]
 
 
+def test_noise_at_rest_is_no_boundary() -> None:
+    trembling = 0.3 * torch.randn(1, 2, 24, 32, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    assert float(smooth_motion(trembling).mean()) < 0.5
+    assert consistent(trembling, -trembling)[..., 1:-1, 1:-1].mean() > 0.95  # at the edge it leads out of the frame
+    moving = trembling.clone()
+    moving[..., 16:] += 2
+    assert consistent(moving, -moving)[..., 15:17].max() == 0
+
+
 def test_beyond_the_frame_nothing_is_trusted() -> None:
     mask = consistency(vectors(3, 0, 8, 20), vectors(-3, 0, 8, 20))
     assert mask[..., 17:].max() == 0

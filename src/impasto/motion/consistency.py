@@ -17,6 +17,8 @@ RELATIVE, ABSOLUTE = 0.01, 0.5
 """How far two flows may disagree: the share of their squared lengths, and squared pixels (Sundaram et al., eq. 5)."""
 BOUNDARY_RELATIVE, BOUNDARY_ABSOLUTE = 0.01, 0.002
 """How steep a flow may be: the share of its squared length, and squared pixels per pixel (Sundaram et al., eq. 6)."""
+UNMOVED = 0.5
+"""Pixels of motion that are none: who moves less covers nothing."""
 MARGIN = 1
 """Pixels by which what cannot be trusted grows, before it fades over as many."""
 
@@ -36,7 +38,8 @@ def consistency(backward: Tensor, forward: Tensor) -> Tensor:
 
 def consistent(backward: Tensor, forward: Tensor) -> Tensor:
     """The same mask before it is softened: 0 or 1."""
-    return agreement(backward, forward) * smooth_motion(backward) * inside(backward)
+    smooth = smooth_motion(backward).maximum(unmoved(backward))
+    return agreement(backward, forward) * smooth * inside(backward)
 
 
 def agreement(backward: Tensor, forward: Tensor) -> Tensor:
@@ -59,6 +62,16 @@ def smooth_motion(backward: Tensor) -> Tensor:
     down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     steepness = _squared_length(torch.cat([right, down], dim=1))
     return _trusted(steepness, BOUNDARY_RELATIVE * _squared_length(backward) + BOUNDARY_ABSOLUTE)
+
+
+def unmoved(backward: Tensor) -> Tensor:
+    """1 where nothing near moves by more than half a pixel: there are no boundaries of motion, however steep the flow.
+
+    In the noise of a film that stands still it is as steep as at boundaries in a tenth of each frame, which would be
+    painted anew each time, in ever other colours.
+    """
+    nearby = F.max_pool2d(_squared_length(backward), 3, stride=1, padding=1)
+    return (nearby <= UNMOVED**2).to(backward.dtype)
 
 
 def _squared_length(vectors: Tensor) -> Tensor:
