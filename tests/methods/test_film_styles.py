@@ -167,6 +167,20 @@ def test_a_mask_may_be_empty_for_a_while(begin: Begin) -> None:
         begin(masks="right.png", estimator=Shifting()).paint(still(1)[0], {"mask": masks[0]})
 
 
+def test_a_mask_that_moves_is_called_as_it_was_given(begin: Begin) -> None:
+    right = torch.zeros(1, 3, HEIGHT, WIDTH)
+    right[..., WIDTH // 2 :] = 1
+    told = {"masks": "rider/,not:rider/", "region_strengths": "rider:2,not rider:0"}
+    painter = begin(
+        picture(7, 40, 40), picture(8, 40, 40), **told, moving=["mask", "mask2"], estimator=Shifting(), steps=8
+    )
+    for one in still(2):
+        mask = Picture(right, name=f"rider, frame {one.number}", path=Path(f"rider/f_{one.number}.png"))
+        shown = painter.paint(one, {"mask": mask, "mask2": mask}).picture.pixels
+        assert torch.equal(shown[..., :28], one.picture.pixels[..., :28])
+        assert not torch.equal(shown[..., 36:], one.picture.pixels[..., 36:])
+
+
 def test_what_no_region_covers_has_the_last_style_if_that_is_wanted(begin: Begin) -> None:
     black = Picture(torch.zeros(1, 3, HEIGHT, WIDTH), name="black.png")
     painter = begin(masks="black.png", rest="last", moving=["mask"], estimator=Shifting())

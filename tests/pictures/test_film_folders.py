@@ -16,6 +16,7 @@ from impasto.pictures.film import open_film
 from impasto.pictures.film_format import FilmFormat
 from impasto.pictures.film_writing import join_parts, read_film_record, write_part
 from impasto.pictures.numbered import is_pattern
+from mishaps import full_disk
 from reels import chart
 
 
@@ -136,7 +137,7 @@ def test_the_digest_knows_names_and_contents(tmp_path: Path) -> None:
 # Writing
 
 
-def write(target: Path, count: int = 3, bits: int = 8) -> Path:
+def write(target: Path, count: int = 3, bits: int = 8, *, replaces: bool = False) -> Path:
     folder = target.parent if target.parent.is_dir() else target.parent.parent
     time_base = Fraction(1, 24)
     format = FilmFormat.of(target, rate=Fraction(24), time_base=time_base, width=48, height=32, bits=bits)
@@ -144,7 +145,7 @@ def write(target: Path, count: int = 3, bits: int = 8) -> Path:
     for number, part in enumerate(parts):
         pixels = torch.full((1, 3, 32, 48), (1000 + number) / 65_535)
         write_part(part, [(pixels, number * time_base)], format, (number + 1) * time_base)
-    join_parts(parts, target, format, end=count * time_base, record='{"seed": 1}')
+    join_parts(parts, target, format, end=count * time_base, record='{"seed": 1}', replaces=replaces)
     return target
 
 
@@ -175,6 +176,26 @@ def test_the_same_film_may_be_written_again_but_not_mixed_with_a_longer_one(tmp_
     assert str(caught.value) == (
         f"{folder}: frames of another film are there already; empty it or choose another folder"
     )
+
+
+def test_a_longer_film_goes_when_the_one_in_its_place_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "frames", count=4)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patched:
+        full_disk(patched, "frame_00001.png")
+        with pytest.raises(PictureError, match="disk is full"):
+            write(folder, count=2, replaces=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    write(folder, count=2, replaces=True)
+    assert sorted(path.name for path in folder.glob("*.png")) == ["frame_00001.png", "frame_00002.png"]
+
+
+def test_a_frame_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "frames", count=2)
+    (folder / "frame_00003.png").mkdir()
+    with pytest.raises(PictureError) as caught:
+        write(folder, count=2, replaces=True)
+    assert str(caught.value).startswith(f"{folder / 'frame_00003.png'}: cannot be removed (")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

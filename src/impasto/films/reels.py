@@ -15,7 +15,7 @@ from impasto.films.running import FilmRunning
 from impasto.films.workshop import FRAMES_OF_A_PART, Reel
 from impasto.methods.film import PaintedFrame
 from impasto.pictures.film import Frame
-from impasto.pictures.numbered import record_path, remove_other_numbers
+from impasto.pictures.numbered import record_path
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize
 
@@ -81,14 +81,10 @@ class Reels:
         how = {"quality": self.output.quality, "codec": self.output.codec}
         record = record.model_copy(update={"facts": record.facts | how})
         for reel, path in zip(self._all(), self.output.files, strict=True):
-            if self.output.force and reel.format.kind == "folder":
-                remove_other_numbers(path, self.running.painted)
             folder = record_path(path).parent if reel.format.kind == "folder" else path.parent
             text = record.seen_from(folder).to_json()
-            with warnings.catch_warnings():
-                if reel is not self.film:  # what there is to say is the same
-                    warnings.simplefilter("ignore", UserWarning)
-                reel.write(path, sound, self.running.begun or Fraction(0), end, text, cut_sound=cut)
+            start, force = self.running.begun or Fraction(0), self.output.force
+            reel.write(path, sound, start, end, text, cut_sound=cut, replaces=force)
 
     def _all(self) -> list[Reel]:
         return [self.film, *([] if self.comparison is None else [self.comparison])]

@@ -68,10 +68,12 @@ class Reel:
         record: str | None,
         *,
         cut_sound: bool = True,
+        replaces: bool = False,
     ) -> None:
         """Join the parts to a film from `start` to `end`, with the sound of another one then; raises `PictureError`.
 
-        Without `cut_sound`, sound that outlasts the pictures goes on to its own end.
+        Without `cut_sound`, sound that outlasts the pictures goes on to its own end. What is in the way is only removed
+        if the film `replaces` it.
         """
         join_parts(
             self._parts(),
@@ -82,6 +84,7 @@ class Reel:
             end=end,
             cut_sound=cut_sound,
             record=record,
+            replaces=replaces,
         )
 
     def _parts(self) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 import torch
@@ -223,6 +224,8 @@ def _of_masks(
         picture = pictures[role]
         check_aspect(picture, content)
         stem = picture.path.stem if picture.path else picture.name
+        if role in moving:  # frames have names of their own
+            stem = Path(path.removeprefix(INVERTED)).stem
         inverted = path.startswith(INVERTED)
         name = _free(f"not {stem}" if inverted else stem, [region.name for region in regions])
         regions.append(Region(name, mask_of(picture, inverted, role in moving), (number,), (None,)))

@@ -6,9 +6,10 @@ import heapq
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,13 @@ from impasto.pictures.atomic import atomic_write, write_failure
 from impasto.pictures.film_format import ANIMATIONS, FilmFormat
 from impasto.pictures.film_sound import SoundError, sound_packets
 from impasto.pictures.footage import frame_name, picture_of, raster_of_frame
-from impasto.pictures.numbered import check_numbered, is_pattern, read_numbered_record, write_numbered
+from impasto.pictures.numbered import (
+    check_numbered,
+    is_pattern,
+    read_numbered_record,
+    remove_other_numbers,
+    write_numbered,
+)
 from impasto.pictures.picture import Picture
 from impasto.pictures.video import demuxer, opened_video
 from impasto.pictures.video_colors import BT709, LIMITED, bits_of, of_rgb, to_rgb
@@ -63,6 +70,7 @@ def join_parts(
     end: Fraction,
     cut_sound: bool = True,
     record: str | None = None,
+    replaces: bool = False,
 ) -> None:
     """Join what `write_part` wrote, in order, to the film `target`; videos are not encoded again.
 
@@ -70,7 +78,7 @@ def join_parts(
     `sound_start` .. `end`, or without `cut_sound` kept to its own end, and starts with the first part; it is copied
     where the container takes its codec, else encoded as AAC, in WebM as Opus. A UserWarning says what of it is left
     out. `record` is a JSON text that `read_film_record` finds again. The file appears whole or not at all; frames of
-    a folder do so one by one.
+    a folder do so one by one, and those of a longer film are removed after them if it `replaces` that.
 
     Raises PictureError where a part or the film `sound_of` cannot be opened, parts do not fit, or `target` cannot be
     written.
@@ -79,13 +87,17 @@ def join_parts(
     if not parts:
         raise UsageError(f"{target}: no parts to join")
     if format.kind == "folder":
-        check_numbered(target, sum(_count(part) for part in parts))
+        count = sum(_count(part) for part in parts)
+        if not replaces:
+            check_numbered(target, count)
         write_numbered(target, (one for one, _ in _frames_of(parts)), bits=16 if format.deep else 8, record=record)
+        if replaces:
+            remove_other_numbers(target, count)
         return
     with _written(target), atomic_write(target) as temporary:
         if format.kind == "video":
             sound = None if sound_of is None else _Sound(sound_of, sound_start, end if cut_sound else None)
-            _remux_with_or_without(parts, temporary, format, sound, end, record, target)
+            _with_or_without(sound, partial(_remux, parts, temporary, format, end, record), target)
         else:
             from impasto.pictures.animation_writing import write_animation
 
@@ -235,24 +247,16 @@ class _Sound(NamedTuple):
     end: Fraction | None
 
 
-def _remux_with_or_without(
-    parts: Sequence[Path],
-    temporary: Path,
-    format: FilmFormat,
-    sound: _Sound | None,
-    end: Fraction,
-    record: str | None,
-    target: Path,
-) -> None:
+def _with_or_without(sound: _Sound | None, remux: Callable[[_Sound | None], None], target: Path) -> None:
     """Whatever is wrong with its sound, the film is written."""
     import av
 
     try:
-        _remux(parts, temporary, format, sound, end, record)
+        remux(sound)
     except (SoundError, av.error.FFmpegError, ValueError) as error:
         if sound is None or isinstance(error, OSError):
             raise
-        _remux(parts, temporary, format, None, end, record)
+        remux(None)
         warnings.warn(f"{sound.of}: its sound is damaged, so {target.name} has none", stacklevel=2)
 
 
@@ -260,9 +264,9 @@ def _remux(
     parts: Sequence[Path],
     temporary: Path,
     format: FilmFormat,
-    sound: _Sound | None,
     end: Fraction,
     record: str | None,
+    sound: _Sound | None,
 ) -> None:
     import av
 

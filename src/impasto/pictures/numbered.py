@@ -73,10 +73,16 @@ def check_numbered(path: Path, count: int) -> None:
 
 
 def remove_other_numbers(path: Path, count: int) -> None:
-    """Remove from a folder, or of a pattern, the frames of a film that are no frames 1 to `count`."""
+    """Remove from a folder, or of a pattern, the frames of a film that are no frames 1 to `count`.
+
+    Raises PictureError for one that cannot be removed.
+    """
     for number, frame in _numbers_of(_pattern_of(path)).items():
         if not 1 <= number <= count:
-            frame.unlink(missing_ok=True)
+            try:
+                frame.unlink(missing_ok=True)
+            except OSError as error:
+                raise PictureError(f"{frame}: cannot be removed ({error.strerror}); remove it yourself") from error
 
 
 def write_numbered(path: Path, pictures: Iterable[Picture], *, bits: int, record: str | None) -> None:
