@@ -452,17 +452,6 @@ def test_damaged_films_raise_nothing_else(tmp_path: Path, seed: int) -> None:
         list(open_film(tmp_path / "a.mp4", max_pixels=1_000_000).frames())
 
 
-def test_hdr_films_come_with_a_remark(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p10le"
-        stream.codec_context.color_trc = 18
-        frame = av.VideoFrame.from_ndarray(chart()).reformat(format="yuv420p10le")
-        container.mux([*stream.encode(frame), *stream.encode()])
-    with pytest.warns(UserWarning, match=r"a\.mp4: is HDR, so its colours will look pale"):
-        open_film(tmp_path / "a.mp4")
-
-
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs IMPASTO_TEST_DATA with video/")
 def test_real_films_are_read_to_their_ends() -> None:
     for path in sorted(REAL.glob("*.mp4")):

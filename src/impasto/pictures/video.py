@@ -39,7 +39,7 @@ _ORIENTATIONS = {  # EXIF's, by the signs of the display matrix [[a, b], [c, d]]
 def open_video(path: Path, max_pixels: int) -> Film:
     """The film in a video file, with its first frame decoded once to know it.
 
-    A UserWarning says when its colours are HDR, which are not converted. Raises PictureError for what is no film,
+    A UserWarning says when its colours are HDR, which are converted. Raises PictureError for what is no film,
     holds sound only, is damaged, or larger than `max_pixels`.
     """
     with opened_video(path, max_pixels) as (container, stream):
@@ -47,7 +47,7 @@ def open_video(path: Path, max_pixels: int) -> Film:
         if first is None:
             raise PictureError(f"{path}: holds no frame that can be decoded; copy it again or convert it to MP4")
         if is_hdr(first):
-            warnings.warn(f"{path}: is HDR, so its colours will look pale; convert it to SDR first", stacklevel=3)
+            warnings.warn(f"{path}: is HDR; its colours are converted to those of usual screens", stacklevel=3)
         if first.interlaced_frame:
             warnings.warn(f"{path}: is interlaced, and its combs will be painted; deinterlace it first", stacklevel=3)
         turned = _orientation(first) >= 5

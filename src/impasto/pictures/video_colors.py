@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.pictures.video_hdr import HLG, PQ, is_beyond_srgb, to_srgb
+
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
@@ -15,20 +17,30 @@ LIMITED, FULL = 1, 2
 BT709 = 1
 """Numbers of ITU-T H.273, which FFmpeg uses; the matrix, the primaries and the curve of BT.709 are all 1."""
 
-_BT601 = 5
+_BT601, _BT2020 = 5, 9
 _SCALER_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # H.273's numbers: those of FFmpeg's scaler
 _WEIGHTS = {  # of red and blue in luma (H.273, table 4)
     1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087),
     9: (0.2627, 0.0593), 10: (0.2627, 0.0593),
 }  # fmt: skip
-_HDR_CURVES = (16, 18)  # PQ and HLG
 
 
 def to_rgb(frame: VideoFrame) -> NDArray[Any]:
     """`(H, W, 3)`, with alpha `(H, W, 4)`: full range, sRGB-encoded; uint8, or of deeper frames uint16 or float32.
 
-    Without tags the range is limited, and the matrix BT.709 from 720 lines on, BT.601 below, as players take it.
+    Without tags the range is limited, and the matrix BT.709 from 720 lines on, BT.601 below, as players take it. HDR
+    and wide gamut are converted as `video_hdr` says.
     """
+    values = _as_coded(frame)
+    if not is_beyond_srgb(frame.color_primaries, frame.color_trc):
+        return values
+    top = 1 if values.dtype == np.float32 else np.iinfo(values.dtype).max
+    colours: NDArray[np.float32] = (values[..., :3] / top).astype(np.float32)
+    converted = top * to_srgb(colours, frame.color_primaries, frame.color_trc) + (0.5 if top > 1 else 0)
+    return np.concatenate((converted.astype(values.dtype), values[..., 3:]), axis=-1)
+
+
+def _as_coded(frame: VideoFrame) -> NDArray[Any]:
     if re.fullmatch(r"gray(\d+le)?", frame.format.name):
         return _of_grey(frame)
     alpha = any(component.is_alpha for component in frame.format.components)
@@ -132,11 +144,11 @@ def bits_of(frame: VideoFrame) -> int:
 
 def is_hdr(frame: VideoFrame) -> bool:
     """Whether its curve is one for brighter screens than sRGB's."""
-    return frame.color_trc in _HDR_CURVES
+    return frame.color_trc in (PQ, HLG)
 
 
 def _matrix(frame: VideoFrame) -> int:
-    unknown = BT709 if frame.height >= 720 or frame.width >= 1280 else _BT601
+    unknown = _BT2020 if is_hdr(frame) else BT709 if frame.height >= 720 or frame.width >= 1280 else _BT601
     return frame.colorspace if frame.colorspace in _WEIGHTS else unknown
 
 
