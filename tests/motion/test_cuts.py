@@ -47,7 +47,12 @@ def noisy(picture: Tensor, noise: float, seed: int) -> Tensor:
 
 def found(before: Tensor, now: Tensor) -> bool:
     """Whether there is a cut, with flow as a film has it."""
-    return is_cut(before, now, float(consistency(*both_ways(Dis("fast"), now, before)).mean()))
+    return is_cut(before, now, consistency(*both_ways(Dis("fast"), now, before)))
+
+
+def seen(share: float) -> Tensor:
+    """A share of a frame that was seen before, the same everywhere."""
+    return torch.full((1, 1, HEIGHT, WIDTH), float(share))
 
 
 @pytest.mark.parametrize("first", range(6))
@@ -119,20 +124,29 @@ def test_a_flash_of_a_camera_is_not_there_or_back(gain: float, light: float) -> 
 
 
 def test_flow_has_a_say() -> None:
-    assert is_cut(shot(0), shot(1), VISIBLE - 0.01)
-    assert not is_cut(shot(0), shot(1), VISIBLE)
+    assert is_cut(shot(0), shot(1), seen(VISIBLE - 0.01))
+    assert not is_cut(shot(0), shot(1), seen(VISIBLE + 0.001))
+
+
+def test_bars_have_no_say_in_what_was_seen() -> None:
+    upright = (slice(None), slice(54, -54))
+    one, other = (boxed(shot(number), upright) for number in range(2))
+    bars = torch.ones(1, 1, HEIGHT, WIDTH)
+    bars[..., *upright] = 0.3
+    assert bars.mean() > VISIBLE
+    assert is_cut(one, other, bars)
 
 
 def test_colours_have_a_say() -> None:
     upside_down = shot(0).flip(2, 3)
     assert structure(shot(0), upside_down) < STRUCTURE
-    assert not is_cut(shot(0), upside_down, visible=0.0)
+    assert not is_cut(shot(0), upside_down, seen(0))
 
 
 def test_things_have_a_say() -> None:
     lit = 0.4 * shot(0) + 0.5
     assert colour_distance(shot(0), lit) > COLOURS
-    assert not is_cut(shot(0), lit, visible=0.0)
+    assert not is_cut(shot(0), lit, seen(0))
 
 
 def test_colour_distance_is_0_to_1() -> None:
@@ -189,19 +203,19 @@ def test_a_light_in_the_dark_is_not_all_there_is() -> None:
 def test_a_star_in_the_dark_may_be_all_there_is() -> None:
     night = torch.zeros(1, 3, HEIGHT, WIDTH)
     night[..., 40:45, 70:75] = 1
-    assert not is_cut(night, night, 0.0)
-    assert is_cut(night, shot(0), 0.0)
+    assert not is_cut(night, night, seen(0))
+    assert is_cut(night, shot(0), seen(0))
 
 
 def test_a_flat_picture_has_no_structure() -> None:
     flat = torch.full((1, 3, HEIGHT, WIDTH), 0.5)
     assert structure(flat, flat) == pytest.approx(0, abs=1e-3)
-    assert not is_cut(flat, flat, 0.0)
+    assert not is_cut(flat, flat, seen(0))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (64, 64), (2, 3)])
 def test_frames_may_have_any_size(size: tuple[int, int]) -> None:
-    assert isinstance(is_cut(torch.zeros(1, 3, *size), torch.ones(1, 3, *size), 0.0), bool)
+    assert isinstance(is_cut(torch.zeros(1, 3, *size), torch.ones(1, 3, *size), torch.zeros(1, 1, *size)), bool)
 
 
 FILMS = Path(os.environ.get("IMPASTO_TEST_DATA", "nowhere")) / "video"

@@ -110,7 +110,7 @@ def measure(
     every = max(1, (films["result"].count or 120) // LOOKS)
     for number, (time, frames) in enumerate(_together(films)):
         links = _links(frames["source"], past, first)
-        if "1" not in links or is_cut(past[-1]["source"], frames["source"], float(links["1"][1].mean())):
+        if "1" not in links or is_cut(past[-1]["source"], frames["source"], links["1"][1]):
             past.clear()
             links, first = {}, frames
             report.shots.append(number)

@@ -186,7 +186,7 @@ class FilmPainter:
     def goes_on(self, own: Seen, before: Seen) -> bool:
         """Whether a painted frame shows what one before it showed: both are of one shot."""
         link = self._tracker.link(_again(own), before, self._size)
-        return not is_cut(before.source, own.source, link.visible)
+        return not is_cut(before.source, own.source, link.where)
 
     def finish(self, frame: Frame, pictures: Mapping[str, Picture], painted: Tensor, begins_shot: bool) -> PaintedFrame:
         """A frame of the result from its painted pixels."""

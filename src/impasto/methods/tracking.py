@@ -101,7 +101,7 @@ class Tracker:
         if self._cuts is not None:
             return self._cuts.at(frame.number, float(link.seen.time), float(frame.time))
         now = resize(frame.picture.pixels, *link.seen.source.shape[-2:])
-        return is_cut(link.seen.source, now, link.visible)
+        return is_cut(link.seen.source, now, link.where)
 
     def _flows(self, frame: Frame, seen: Seen, size: tuple[int, int]) -> Flows:
         height, width = seen.source.shape[-2:]

@@ -50,26 +50,26 @@ TOLERANCE = 0.005
 """Seconds by which a time may be rounded: two decimals."""
 
 
-def is_cut(before: Tensor, now: Tensor, visible: float) -> bool:
+def is_cut(before: Tensor, now: Tensor, seen: Tensor) -> bool:
     """Whether `now` begins another shot than that of `before`, the frame ahead of it; both `(1, 3, H, W)` in 0..1.
 
-    `visible`, 0..1, is the share of pixels of `now` that were seen before: the mean of `consistency`.
+    `seen`, `(1, 1, H, W)` in 0..1, says which pixels of `now` were seen before: their `consistency`.
     """
-    if visible >= VISIBLE:
+    one, other, seen = without_bars(before, now, seen)
+    if float(seen.mean()) >= VISIBLE:
         return False
-    one, other = without_bars(before, now)
     colours = max(colour_distance(one, other), colour_distance(*in_full_light(one, other)))
     return colours > COLOURS and structure(one, other) < STRUCTURE
 
 
-def without_bars(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Two pictures less the rows and columns at their borders that are of one colour in both.
+def without_bars(one: Tensor, other: Tensor, *beside: Tensor) -> tuple[Tensor, ...]:
+    """Two pictures, and what lies `beside` them, less the rows and columns at their borders of one colour in both.
 
-    The edges of such bars, above and below or left and right, are alike in any two shots.
+    Such bars, above and below or left and right, and their edges are alike in any two shots.
     """
     both = torch.cat([one, other])
     rows, columns = _between_bars(both), _between_bars(both.mT)
-    return one[..., rows, columns], other[..., rows, columns]
+    return tuple(values[..., rows, columns] for values in (one, other, *beside))
 
 
 def in_full_light(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
