@@ -104,10 +104,10 @@ def compared(options: argparse.Namespace, clip: str, style: Picture) -> dict[str
     films = {
         "source": in_memory(film, [frame.picture.pixels for frame in source]),
         "result": in_memory(film, painted),
-        "frame by frame": in_memory(film, by_frame),
+        "baseline": in_memory(film, by_frame),
     }
     report = measure(films, [style], settings, machine)
-    ours_track, theirs, own = (report.tracks[name] for name in ("result", "frame by frame", "source"))
+    ours_track, theirs, own = (report.tracks[name] for name in ("result", "baseline", "source"))
     if options.sheets is not None:
         sheet(options.sheets / f"{Path(clip).stem}-{Path(clip).parent.name}-{Path(style.name).stem[:24]}.jpg", films)
     return {

@@ -71,7 +71,7 @@ class FilmReport:
     shots: list[int] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
 
-    def ratio(self, which: str, baseline: str = "frame by frame") -> float:
+    def ratio(self, which: str, baseline: str = "baseline") -> float:
         """The result's error over the baseline's."""
         if baseline not in self.tracks:
             return math.nan
@@ -97,7 +97,7 @@ def measure(
     machine: Machine | None = None,
     watch: Watch = lambda count: None,
 ) -> FilmReport:
-    """Measure films that show the same: `source`, `result`, and others, say `frame by frame`; sizes may differ.
+    """Measure films that show the same: `source`, `result`, and others, such as a `baseline`; sizes may differ.
 
     With styles, the distance to them is taken by the style loss of the settings. Films of equally many frames are
     compared frame by frame, others by what is shown at the same time: some files leave out what repeats the frame

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from impasto.methods.film_settings import FilmSettings
     from impasto.pictures.picture import Picture
 
-BASELINE = "frame by frame"
+BASELINE = "baseline"
 
 
 def film_report_command(console: Console) -> Callable[..., None]:
