@@ -2,11 +2,14 @@
 
     python benchmarks/semantic.py --data SEMANTIC --sheets FOLDER --out benchmarks/results/semantic
     python benchmarks/semantic.py --data SEMANTIC --sizes --out benchmarks/results/semantic-sizes
+    python benchmarks/semantic.py --data SEMANTIC --automatic --out benchmarks/results/automatic-maps
 
 SEMANTIC holds the pictures of the well-known implementations with their maps. `pure` is the share of patches that come
 from a part that has the same colour in the maps that were drawn, whatever maps were used; `usage` how evenly the
 style's patches are used, an entropy from 0 to 1. Both are of the finest layer. With --sizes: seconds and peak memory
-against size, a fresh process each.
+against size, a fresh process each. With --automatic: how well automatic maps agree with drawn ones, that is the share
+of pairs of places, one in either picture, of one automatic part, that have one drawn colour; `chance` is that of any
+pairs.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ import multiprocessing
 import warnings
 from itertools import permutations
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 import impasto
 from impasto.origins import Origins
@@ -43,6 +48,9 @@ PAIRS = (
         "strotss-guidance/style_guidance.jpg",
     ),
 )
+SCENE = ("content.jpg", "style.jpg", "content_seg.png", "style_seg.png")
+ONE_COLOUR = (9, 10)
+"""Scenes whose maps are (nearly) of one colour."""
 DOODLES = (
     (f"{ND}/Coastline_sem.png", f"{ND}/Monet.jpg", f"{ND}/Monet_sem.png"),
     (f"{ND}/Landscape_sem.png", f"{ND}/Renoir.jpg", f"{ND}/Renoir_sem.png"),
@@ -50,6 +58,8 @@ DOODLES = (
     ("keras-doodle/target_mask2.png", "keras-doodle/style2.png", "keras-doodle/style_mask2.png"),
 )
 SIZES = (256, 512, 1024)
+LOOKED_AT = 96
+"""Places along either side at which maps are compared."""
 
 
 def main() -> None:
@@ -57,12 +67,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--automatic", action="store_true")
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rows: list[dict[str, Any]] = []
-    for one in by_size(options.data) if options.sizes else by_way(options.data, options.size, options.sheets):
+    if options.sizes:
+        found = by_size(options.data)
+    elif options.automatic:
+        found = by_map(options.data)
+    else:
+        found = by_way(options.data, options.size, options.sheets)
+    for one in found:
         rows.append(one)
         print(one, flush=True)
         options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -114,6 +131,42 @@ def at(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Labels `(1, 1, H, W)` at places in 0..1."""
     height, width = labels.shape[-2:]
     return labels[0, 0, (rows * height).long().clamp(0, height - 1), (columns * width).long().clamp(0, width - 1)]
+
+
+def by_map(data: Path) -> Any:
+    """A row for each pair of pictures with drawn maps, and their means."""
+    scenes = [
+        tuple(f"deep-photo/{number:02}-{name}" for name in SCENE) for number in range(1, 13) if number not in ONE_COLOUR
+    ]
+    rows = [agreement(*(data / name for name in names)) for names in (*PAIRS, *scenes)]
+    yield from rows
+    for kind, some in (("portraits", rows[:12]), ("scenes", rows[12:])):
+        means = {name: round(mean(row[name] for row in some), 3) for name in ("agreement", "chance")}
+        yield {"pair": f"mean of {len(some)} {kind}", "parts": "", **means}
+
+
+def agreement(photo: Path, painting: Path, own: Path, theirs: Path) -> dict[str, Any]:
+    drawn = understood(read_picture(own), [read_picture(theirs)])
+    if drawn.labels is None:
+        raise ValueError(f"{own}: has no labels")
+    here, there = (places(labels) for labels in (drawn.labels, drawn.style_labels[0]))
+    maps = [(255 * one.pixels).round().long() for one in impasto.maps([photo, painting])]
+    parts, their_parts = (places(one[:, :1] * 256**2 + one[:, 1:2] * 256 + one[:, 2:]) for one in maps)
+    known = torch.isin(here, there[there >= 0])
+    same = here[known, None] == there
+    together = parts[known, None] == their_parts
+    share = (same & together).sum(1) / together.sum(1).clamp(min=1)
+    return {
+        "pair": f"{photo.stem} x {painting.stem}",
+        "parts": len(parts.unique()),
+        "agreement": round(float(share.mean()), 3),
+        "chance": round(float(same.float().mean()), 3),
+    }
+
+
+def places(labels: Tensor) -> Tensor:
+    """What a map `(1, 1, H, W)` has at a grid of places, in one row."""
+    return F.interpolate(labels.double(), (LOOKED_AT, LOOKED_AT), mode="nearest").long().flatten()
 
 
 def by_size(data: Path) -> Any:

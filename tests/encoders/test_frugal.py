@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.encoders.frugal import convolve, rectified_max_pool
+from impasto.encoders.frugal import convolve, crop, rectified_max_pool
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -81,6 +81,19 @@ def test_pooling_and_its_gradient(layout: torch.memory_format, height: int, widt
 def test_of_equal_maxima_the_first_takes_the_gradient() -> None:
     x = torch.tensor([[1.0, 1, 2, 3], [1, 1, 3, 3]], dtype=torch.float64)[None, None]
     assert_same(rectified_max_pool, lambda v: F.max_pool2d(F.relu(v), 2), x)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cropping_and_its_gradient(layout: torch.memory_format) -> None:
+    place = slice(1, 4), slice(2, 7)
+    x = torch.randn(2, 3, 5, 8, dtype=torch.float64).to(memory_format=layout)
+    assert_same(lambda x: crop(x, *place), lambda x: x[..., *place], x)
+
+
+def test_the_gradient_of_a_crop_lies_as_features_do() -> None:
+    x = torch.randn(1, 3, 5, 8).to(memory_format=torch.channels_last).requires_grad_()
+    (gradient,) = torch.autograd.grad(crop(x, slice(1, 4), slice(2, 7)).sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_weights_learn_when_they_are_asked_to() -> None:

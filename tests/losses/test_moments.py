@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from impasto.losses import Moments, mixture, moments
-from impasto.losses.moments import sum_of_products
+from impasto.losses.moments import moment_sums
 
 
 def features(seed: int, height: int = 16, width: int = 16, channels: int = 5) -> Tensor:
@@ -51,10 +53,24 @@ def test_a_mixture_has_the_moments_of_the_collage() -> None:
     assert_close(mixed.second, whole.second)
 
 
+@pytest.mark.parametrize("block", [1, 5, 100])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_products_have_the_gradient_of_finite_differences(weighted: bool) -> None:
+def test_sums_are_those_of_all_positions_and_so_are_gradients(
+    weighted: bool, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("impasto.losses.moments"), "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(2, 6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    weights = torch.rand(2, 6, 1, generator=generator, dtype=torch.float64) if weighted else None
+    values = torch.randn(2, 3, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    where = torch.rand(2, 1, 4, 3, generator=generator, dtype=torch.float64) if weighted else None
+    first, second, count = moment_sums(values, where)
+    weights = torch.ones(2, 1, 4, 3, dtype=torch.float64) if where is None else where
+    assert_close(first, torch.einsum("bchw,bxhw->bc", values, weights))
+    assert_close(second, torch.einsum("bchw,bdhw,bxhw->bcd", values, values, weights))
+    assert_close(count, weights.sum((2, 3)))
     tilt = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)  # a gradient that is not symmetric
-    assert gradcheck(lambda r: (sum_of_products(r, weights) * tilt).sum(), (rows,))
+
+    def tilted(values: Tensor) -> Tensor:
+        first, second, _ = moment_sums(values, where)
+        return (second * tilt).sum() + (first * tilt[:, 0]).sum()
+
+    assert gradcheck(tilted, (values,))

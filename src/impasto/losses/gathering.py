@@ -15,13 +15,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from impasto.losses.moments import MomentSums, as_rows
+from impasto.losses.moments import MomentSums, as_rows, block_length
 
 LEAST_WEIGHT = 1e-3
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
-
-BLOCK, LARGE_BLOCK = 4096, 2**20
-"""Positions looked at together: on a CPU a megabyte of 64 channels; elsewhere more, for launches take time."""
 
 BYTES_OF_A_PLACE = 8 + 8 + 4
 """Of a position, for where it is gathered, for where that goes back to, and for its weight."""
@@ -66,9 +63,9 @@ class Block:
         return cls(start, start + weights.shape[1], regions, rows, own, bool((own == 1).all()), sizes, members)
 
     def gathered(self, values: Tensor) -> Tensor:
-        """Those `(K, C)` of the values `(N, C)` of all positions that count."""
+        """Those `(K, C)` of the values `(N, C)` of all positions that count, as the weights are: float32 or float64."""
         own = values[self.start : self.stop]
-        return own if self.rows is None else own.index_select(0, self.rows)
+        return (own if self.rows is None else own.index_select(0, self.rows)).to(self.weights.dtype)
 
     def parts(self, gathered: Tensor) -> Sequence[Tensor]:
         """What of values `(K, …)` belongs to each of the regions."""
@@ -83,18 +80,19 @@ class Block:
 
     def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
         """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to."""
-        gathered, own = self.gathered(values), result[self.start : self.stop]
-        found = own if self.rows is None else values.new_empty(len(gathered) + 1, values.shape[1])
-        parts = zip(self.regions, self.parts(gathered), self.parts(found[: len(gathered)]), strict=True)
-        for region, part, target in parts:
+        gathered = self.gathered(values)
+        count, channels = gathered.shape
+        spread = gathered.new_empty(count + 1, channels)
+        found, spread[count] = spread[:count], 0  # the last row is for positions that are nowhere
+        for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
         if not self.even:
-            found[: len(gathered)] *= self.weights
+            found *= self.weights
         if self.rows is not None:
-            found[-1] = 0  # for positions that are nowhere
-            torch.index_select(found, 0, self.members[0], out=own)
+            found = spread.index_select(0, self.members[0])
             for member in self.members[1:]:
-                own += found.index_select(0, member)
+                found += spread.index_select(0, member)
+        result[self.start : self.stop] = found
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Places:
     def of(cls, regions: Sequence[Tensor], dtype: torch.dtype, block: int | None = None) -> Places:
         """Of weights of positions `(1, 1, H, W)`, one for each region, in blocks of so many positions."""
         weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
-        length = block or (BLOCK if weights.device.type == "cpu" else LARGE_BLOCK)
+        length = block or block_length(weights.device)
         starts = range(0, weights.shape[1], length)
         blocks = (Block.of(weights[:, start : start + length], start) for start in starts)
         counted = torch.where(weights >= LEAST_WEIGHT, weights, 0)
@@ -117,19 +115,20 @@ class Places:
 
 def sums_of_regions(features: Tensor, places: Places) -> list[MomentSums]:
     """For each region the sums of f `(1, C)`, of f fᵀ `(1, C, C)` and of the weights, of features `(1, C, H, W)`."""
-    first, second = _SumsOfRegions.apply(as_rows(features)[0], places)  # type: ignore[no-untyped-call]
+    first, second = _SumsOfRegions.apply(as_rows(features).flatten(0, 1), places)  # type: ignore[no-untyped-call]
     return [(first[n], second[n, None], places.weights[n, None]) for n in range(len(places.weights))]
 
 
 class _SumsOfRegions(Function):
-    """Gradients are gathered, too, for scattering them is slow."""
+    """Gradients are gathered, too, for scattering is slow. Sums are as precise as weights are; features may be less."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Places) -> tuple[Tensor, Tensor]:
         ctx.places = places
         ctx.save_for_backward(rows)
         regions, channels = len(places.weights), rows.shape[1]
-        first, second = rows.new_zeros(regions, 1, channels), rows.new_zeros(regions, channels, channels)
+        first = places.weights.new_zeros(regions, 1, channels)
+        second = places.weights.new_zeros(regions, channels, channels)
         for block in places.blocks:
             block.add_sums(rows, first, second)
         return first, second

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
 from impasto.losses.content import relative_error
-from impasto.losses.moments import Moments, MomentSums, sum_of_products, total_weight, weighted_rows
+from impasto.losses.moments import Moments, MomentSums, moment_sums, moments_of_sums
 from impasto.losses.style import StyleLoss
 
 
@@ -44,5 +44,4 @@ def gram(features: Tensor, where: Tensor | None = None) -> Tensor:
 
     With `where` `(B, 1, H, W)` the weighted mean, so that it does not depend on how many positions count.
     """
-    rows, weights = weighted_rows(features, where)
-    return sum_of_products(rows, weights) / total_weight(rows, weights).clamp(min=1e-12)[..., None]
+    return moments_of_sums(*moment_sums(features, where)).second

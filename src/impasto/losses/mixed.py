@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-import torch
 from torch import Tensor
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
 from impasto.losses.gathering import Places, sums_of_regions
-from impasto.losses.moments import MomentSums
+from impasto.losses.moments import MomentSums, precise
 from impasto.losses.style import StyleLoss
 
 
@@ -57,8 +56,7 @@ class RegionsLoss(SumLoss):
         """Where the regions are; those of the whole picture are found once."""
         if tile is None and layer in self._whole:
             return self._whole[layer]
-        kind = torch.float64 if features.dtype == torch.float64 else torch.float32
-        places = Places.of([cut(region[layer], layer, tile) for region in self._regions], kind)
+        places = Places.of([cut(region[layer], layer, tile) for region in self._regions], precise(features.dtype))
         if tile is None:
             self._whole[layer] = places
         return places

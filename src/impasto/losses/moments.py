@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ MomentSums = tuple[Tensor, Tensor, Tensor]
 
 Shares = Sequence[float] | Mapping[str, Sequence[float]]
 """Of pictures in a mixture: the same in all layers, or by layer."""
+
+BLOCK, LARGE_BLOCK = 4096, 2**20
+"""Positions looked at together: on a CPU a megabyte of 64 channels; elsewhere more, for launches take time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def moments_of_parts(parts: Iterable[tuple[Features, Sequence[Weights | None]]])
     for features, choices in parts:
         for choice, where in enumerate(choices):
             for layer, values in features.items():
-                own = [*moment_sums(*weighted_rows(values, None if where is None else where[layer]))]
+                own = [*moment_sums(values, None if where is None else where[layer])]
                 so_far = sums.get((choice, layer))
                 sums[choice, layer] = own if so_far is None else [a + b for a, b in zip(so_far, own, strict=True)]
     found: list[dict[str, Moments]] = [{} for _ in choices]
@@ -76,50 +80,66 @@ def _combined(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
 
 def as_rows(features: Tensor) -> Tensor:
-    """`(B, C, H, W)` as float32 (or float64) `(B, H·W, C)`; free of copies for channels_last features."""
-    wide = features if features.dtype == torch.float64 else features.float()
-    return wide.permute(0, 2, 3, 1).flatten(1, 2)
+    """`(B, C, H, W)` as `(B, H·W, C)`; free of copies for channels_last features."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def weighted_rows(features: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The positions of features `(B, C, H, W)` as rows `(B, N, C)`, and what they weigh `(B, N, 1)`, if not alike."""
-    return as_rows(features), None if where is None else as_rows(where)
+def precise(kind: torch.dtype) -> torch.dtype:
+    """In what features of this kind are added up: float32, or float64 of such features."""
+    return torch.float64 if kind == torch.float64 else torch.float32
 
 
-def moment_sums(rows: Tensor, weights: Tensor | None) -> MomentSums:
-    """Of rows `(B, N, C)` that weigh `(B, N, 1)`, or all alike."""
-    return sum_of(rows, weights), sum_of_products(rows, weights), total_weight(rows, weights)
+def block_length(device: torch.device) -> int:
+    """Rows that are looked at together."""
+    return BLOCK if device.type == "cpu" else LARGE_BLOCK
 
 
-def total_weight(rows: Tensor, weights: Tensor | None) -> Tensor:
-    """How many rows there are `(B, 1)`, or how much they weigh."""
-    if weights is None:
-        return rows.new_full((rows.shape[0], 1), rows.shape[1])
-    return weights.sum(1)
+def moment_sums(features: Tensor, where: Tensor | None = None) -> MomentSums:
+    """Of features `(B, C, H, W)` whose positions weigh `where` `(B, 1, H, W)`, or all alike."""
+    rows = as_rows(features)
+    kind = precise(rows.dtype)
+    if where is None:
+        weights, count = None, rows.new_full((rows.shape[0], 1), rows.shape[1], dtype=kind)
+    else:
+        weights = as_rows(where).to(kind)
+        count = weights.sum(1)
+    first, second = _MomentSums.apply(rows, weights)  # type: ignore[no-untyped-call]
+    return first, second, count
 
 
-def sum_of(rows: Tensor, weights: Tensor | None) -> Tensor:
-    """The sum `(B, C)` of rows `(B, N, C)`, weighted by `(B, N, 1)`."""
-    return rows.sum(1) if weights is None else (weights.transpose(1, 2) @ rows)[:, 0]
+class _MomentSums(Function):
+    """Block by block, so that on a CPU what is more precise than the features stays in its cache and is never kept.
 
-
-def sum_of_products(rows: Tensor, weights: Tensor | None) -> Tensor:
-    """The sum of r rᵀ `(B, C, C)` over rows `(B, N, C)`, weighted by `(B, N, 1)`."""
-    result: Tensor = _SumOfProducts.apply(rows, weights)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _SumOfProducts(Function):
-    """Symmetric, so that its gradient is one product and not two, nor their sum."""
+    The second moments are symmetric, so that their gradient is one product and not two, nor their sum.
+    """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor | None) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(rows, weights)
-        return rows.transpose(1, 2) @ (rows if weights is None else rows * weights)
+        batch, _, channels = rows.shape
+        kind = precise(rows.dtype)
+        first = rows.new_zeros(batch, channels, dtype=kind)
+        second = rows.new_zeros(batch, channels, channels, dtype=kind)
+        for place in _places(rows):
+            part = rows[place].to(kind)
+            weighted = part if weights is None else part * weights[place]
+            first[place[0]] += weighted.sum(0)
+            second[place[0]].addmm_(part.T, weighted)
+        return first, second
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, None]:
         rows, weights = ctx.saved_tensors
-        product = rows @ (gradient + gradient.transpose(1, 2))
-        return product if weights is None else product.mul_(weights), None
+        result = torch.empty_like(rows)
+        both = second + second.mT
+        for place in _places(rows):
+            found = torch.addmm(first[place[0]], rows[place].to(both.dtype), both[place[0]])
+            result[place] = found if weights is None else found.mul_(weights[place])
+        return result, None
+
+
+def _places(rows: Tensor) -> Iterator[tuple[int, slice]]:
+    """Where blocks are in rows `(B, N, C)`: the number of a picture, and some of its positions."""
+    length = block_length(rows.device)
+    return product(range(rows.shape[0]), (slice(start, start + length) for start in range(0, rows.shape[1], length)))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
-from impasto.losses.moments import MomentSums, moment_sums, weighted_rows
+from impasto.losses.moments import MomentSums, moment_sums
 
 
 class StyleLoss(SumLoss):
@@ -24,5 +24,5 @@ class StyleLoss(SumLoss):
         found: list[Tensor] = []
         for layer in self.layers:
             where = None if self.where is None else cut(self.where[layer], layer, tile)
-            found += self.needed(moment_sums(*weighted_rows(features[layer], where)))
+            found += self.needed(moment_sums(features[layer], where))
         return tuple(found)

@@ -30,8 +30,8 @@ SIDE, LONGEST = 384, 512
 """Of the square in pixels as large as which pictures are looked at, and the longest side of maps."""
 DIMENSIONS, DETAIL = 24, 0.1
 """Principal components of the features; contrasts below that share of the mean one are not stretched."""
-POSITION, COLOUR = 0.5, 0.5
-"""What being above or below, and colours, count beside features."""
+POSITION, COLOUR = 1.0, 0.5
+"""What being above or below, and in the middle or aside, and colours count beside features."""
 SOFTNESS = 0.15
 """Of borders, in units of a mean square distance within a part."""
 RADIUS, EPS = 8, 1e-3
@@ -96,7 +96,7 @@ def check_maps(pictures: int, count: int | None, seed: int) -> None:
 
 @torch.no_grad()
 def _features(encoder: VGG, picture: Picture) -> tuple[Tensor, Points]:
-    """Features `(C, H, W)`, and beside them height and colours `(H·W, 5)`; nothing of it depends on the border."""
+    """Features `(C, H, W)`, and beside them places and colours `(H·W, 5)`; nothing of it depends on the border."""
     pixels = resize(picture.pixels, *equal_area(picture.height, picture.width, SIDE**2))
     found = encode(encoder, pixels.to(next(encoder.parameters()).device), LAYERS)
     size = found[GRID].shape[-2:]
@@ -109,7 +109,7 @@ def _features(encoder: VGG, picture: Picture) -> tuple[Tensor, Points]:
     columns = torch.linspace(-1, 1, size[1]).abs().expand(*size)
     colours = F.interpolate(to_space(pixels, "oklab"), size, mode="area")[0]
     colours = (colours - colours.mean((1, 2), keepdim=True)) / colours.std().clamp(min=1e-6)
-    places = POSITION * torch.stack((rows, 0.4 * columns))
+    places = POSITION * torch.stack((rows, columns))
     beside = torch.cat((places, COLOUR / 3**0.5 * colours)).flatten(1).T
     return smooth, beside.double().numpy()
 

@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from impasto.encoders.frugal import crop
 from impasto.encoders.tiling import Tile, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
@@ -92,7 +93,7 @@ class Objective:
     def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:
         """All terms' sums over the core of a tile, one after the other; `picture` is the tile with its halo."""
         features = encode(self.encoder, picture, self.layers, bfloat16=self.bfloat16)
-        core = {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
+        core = {layer: crop(values, *tile.core_of(layer)) for layer, values in features.items()}
         return [one for loss in self._sum_losses() for one in loss.sums(core, picture, tile)]
 
     def _losses_of(self, sums: Sequence[Tensor]) -> dict[str, Tensor]:
