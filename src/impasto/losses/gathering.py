@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from impasto.losses.moments import MomentSums, as_rows, block_length
 
-LEAST_WEIGHT = 1e-3
+LEAST_WEIGHT = 0.01
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
 
 BYTES_OF_A_PLACE = 8 + 8 + 4
