@@ -218,6 +218,7 @@ def test_embeddings_lay_a_doodle_out(lively_path: Path) -> None:
     ("values", "sentence"),
     [
         ({"maps": "a.png"}, "maps: 1 map for 2 pictures: give one for each, with + between several files of one"),
+        ({"maps": "a.png+,b.png"}, "a.png+: has nothing on one side of a +: name a file there, or leave it out"),
         ({"maps": "auto:1"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),
         ({"maps": "auto:many"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),
         ({"maps": "auto,a.png"}, "maps: auto stands alone, or with 2 to 8 parts, as in auto:4"),

@@ -87,7 +87,7 @@ def test_other_names_are_matched_as_told() -> None:
     assert alike(maps).tolist() == [1, 0]
     with pytest.raises(UsageError, match=r"match: map.png has no rad \(did you mean red\?\); there are .*green"):
         said(stripes(RED, GREEN), stripes(BLUE, WHITE), match={"rad": "white"})
-    with pytest.raises(UsageError, match=r"match: the styles' maps has no yellow; there are"):
+    with pytest.raises(UsageError, match=r"match: no map of a style has yellow; there are"):
         said(stripes(RED, GREEN), stripes(BLUE, WHITE), match={"red": "yellow"})
 
 
@@ -208,3 +208,36 @@ def test_palettes_and_numbers_of_16_bits_are_maps(tmp_path: Path) -> None:
     deep = said(read_map(tmp_path / "deep.png"), read_map(tmp_path / "grey.png"))
     assert alike(deep).tolist() == [0, 1, 2]
     assert read_picture(tmp_path / "deep.png").pixels.max() < 1e-3
+
+
+def test_labels_are_matched_by_colours_in_other_words_and_by_numbers() -> None:
+    plain = said(stripes(BLUE, RED), stripes(GREEN, WHITE), match={"blue": "white"})
+    other = said(stripes(BLUE, RED), stripes(GREEN, WHITE), match={"#0000ff": "#ffffff"})
+    assert_close(other.style_labels[0], plain.style_labels[0])
+    ids = stripes((1,) * 3, (2,) * 3), stripes((3,) * 3, (2,) * 3)
+    maps = said(*ids, match={"1": "3"})
+    assert maps.labels is not None
+    assert_close(maps.labels, maps.style_labels[0])
+    with pytest.raises(UsageError, match=r"^match: map.png has no 7; there are "):
+        said(*ids, match={"7": "3"})
+    with pytest.raises(UsageError, match=r"^match: no map of a style has 9; there are "):
+        said(*ids, match={"1": "9"})
+
+
+@pytest.mark.parametrize("options", [{"match": {"red": "blue"}}, {"kind": "labels"}])
+def test_arrays_have_no_labels_to_match(options: dict[str, Any]) -> None:
+    numbers = Picture(torch.rand(1, 5, 8, 8), name="a.npy")
+    with pytest.raises(UsageError, match=r"^a.npy: is an array of numbers, or several files, and has no labels"):
+        said(numbers, numbers, **options)
+
+
+def test_colours_of_what_is_not_seen_are_no_parts() -> None:
+    picture = stripes(RED, GREEN, BLUE, GREY)
+    alpha = torch.ones(1, 1, 32, 64)
+    alpha[..., 48:] = 0
+    filled = torch.where(alpha > 0, picture.pixels, torch.rand(1, 3, 32, 64))
+    hidden = Picture(filled, alpha=alpha, name="hidden.png")
+    maps = said(hidden, stripes(RED, GREEN, BLUE, GREY), kind="labels")
+    assert maps.labels is not None
+    assert set(maps.names) == {"red", "green", "blue"}
+    assert (maps.labels[..., 48:] == EVERYWHERE).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto.errors import UsageError, near_match
 from impasto.pictures.picture import Picture
-from impasto.pictures.regions import Segment, segments
+from impasto.pictures.regions import Segment, alike, segments
 from impasto.pictures.resize import resize_mask
 
 MapKind = Literal["auto", "colours", "labels"]
@@ -70,9 +70,12 @@ def understood(
     if any(one is None for one in parts):
         return Maps(*_spherical([_values_of(picture) for picture in (content, *styles)]))
     own, *theirs = (one for one in parts if one is not None)
-    _check_names(match or {}, [one.name for one in own], content.name)
-    _check_names((match or {}).values(), [one.name for found in theirs for one in found], "the styles' maps")
-    labels, style_labels, gaps = _matched(own, theirs, match or {})
+    every = [segment for parts in theirs for segment in parts]
+    named = {
+        _named(name, own, f"{content.name} has no"): _named(other, every, "no map of a style has")
+        for name, other in (match or {}).items()
+    }
+    labels, style_labels, gaps = _matched(own, theirs, named)
     names = tuple(segment.name for segment in own)
     if kind == "labels" or match or (kind == "auto" and _are_numbers((content, *styles))):
         values = [_one_hot(one, len(own)) for one in (labels, *style_labels)]
@@ -118,6 +121,11 @@ def _values_of(picture: Picture) -> Tensor:
 def _segments_of(picture: Picture, kind: MapKind, match: Mapping[str, str] | None) -> list[Segment] | None:
     """The even parts of a map; None if it has none and need not have any."""
     if picture.pixels.shape[1] != 3:
+        if kind == "labels" or match:
+            raise UsageError(
+                f"{picture.name}: is an array of numbers, or several files, and has no labels that could be matched: "
+                "give one picture in a few colours"
+            )
         return None
     try:
         return segments(picture)
@@ -183,12 +191,14 @@ def _gaps(
             yield from (Gap(part, number) for part in parts if part.name not in known)
 
 
-def _check_names(names: Iterable[str], known: Sequence[str], where: str) -> None:
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"match: {where} has no {name}{near_match(name, known)}; there are {', '.join(dict.fromkeys(known))}"
-            )
+def _named(name: str, parts: Sequence[Segment], lacking: str) -> str:
+    """Which of the parts is meant: by its name, by its colour in other words, or by the number of a label."""
+    known = list(dict.fromkeys(part.name for part in parts))
+    numbers = {str(part.colour[0]): part.name for part in parts if len(set(part.colour)) == 1}
+    found = name if name in known else numbers.get(name, alike(name, known))
+    if found is None:
+        raise UsageError(f"match: {lacking} {name}{near_match(name, known)}; there are {', '.join(known)}")
+    return found
 
 
 def _counterpart(

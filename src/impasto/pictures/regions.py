@@ -110,6 +110,10 @@ def segments(picture: Picture) -> list[Segment]:
     """
     values = (picture.pixels[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     packed = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    hidden = np.zeros(packed.shape, bool) if picture.alpha is None else (picture.alpha[0, 0] <= 0).numpy()
+    if hidden.any() and not hidden.all():  # what they were filled with is no colour of the picture
+        shown, often = np.unique(packed[~hidden], return_counts=True)
+        packed[hidden] = shown[often.argmax()]
     codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.int16)
     places = inverse.reshape(values.shape[:2])
