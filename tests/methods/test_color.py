@@ -96,6 +96,8 @@ def test_strength_0_of_kept_colours_keeps_none(work: Begin) -> None:
         ({"keep_color": "luminance", "color_space": "lab"}, "color_space: counts with --keep-color after alone"),
         ({"keep_color": "after", "color_match": "pca"}, "color_match: counts with --keep-color match and --color-only"),
         ({"color_strength": 0.5}, "color_strength: counts with --keep-color after or match"),
+        ({"photoreal_strength": 2}, "photoreal_strength: counts with --photoreal full alone: leave it out"),
+        ({"variety": 0.7, "match_every": 1}, "variety, match_every: count with --style-loss patches alone"),
         ({"keep_color": "luminance", "color_strength": 0.5}, "color_strength: counts with --keep-color after or match"),
     ],
 )
@@ -104,6 +106,7 @@ def test_an_option_without_the_one_it_belongs_to_is_refused(values: dict[str, ob
         TransferSettings.of(**values)
     TransferSettings.of(keep_color="match", color_match="pca", color_strength=0.5)
     TransferSettings.of(keep_color="after", color_space="lab", color_strength=0.5)
+    TransferSettings.of(style_loss="patches", variety=0.7, style_variants="turns")
 
 
 @pytest.mark.parametrize("method", get_args(Matching))
@@ -130,7 +133,9 @@ def test_half_of_the_colours(work: Begin) -> None:
     assert torch.allclose(half, (none + all_of_it) / 2, atol=0.02)
 
 
-@pytest.mark.parametrize("other", [{"keep_color": "after"}, {"masks": "a.png"}, {"segmentation": "a.png"}])
+@pytest.mark.parametrize(
+    "other", [{"keep_color": "after"}, {"masks": "a.png"}, {"segmentation": "a.png"}, {"photoreal": "fit"}]
+)
 def test_colours_alone_go_with_nothing_else(other: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="color_only: takes the colours of one style for the whole picture"):
         TransferSettings.of(color_only=True, **other)

@@ -120,6 +120,12 @@ def test_pixel_art_has_larger_squares(work: Begin) -> None:
     assert losses[0] == 0 < losses[1]
 
 
+def test_the_deepest_exemplar_decides_the_depth(work: Begin) -> None:
+    for bits in (8, 16):
+        begun = work(exemplar(), exemplar(1, bits=bits), steps=1)
+        assert begun.finish(begun.synthesis.run()).bits == bits
+
+
 def test_several_exemplars_are_mixed(work: Begin) -> None:
     dark, light = (Picture(exemplar().pixels * 0.3 + offset) for offset in (0.0, 0.7))
     mean = [float(work(dark, light, style_weights=w).synthesis.run().mean()) for w in ("1,0", "1,1", "0,1")]

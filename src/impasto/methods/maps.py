@@ -50,7 +50,7 @@ class MapSettings(Settings):
 def files_of(word: str) -> list[str]:
     """The paths in a word: `sky.png+skin.png` are two, unless there is a file of that name; raises `UsageError`."""
     found = [word] if Path(word).exists() else word.split(BESIDE)
-    if not all(found):
+    if word and not all(found):
         raise UsageError(f"{word}: has nothing on one side of a {BESIDE}: name a file there, or leave it out")
     return found
 

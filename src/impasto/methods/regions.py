@@ -294,9 +294,8 @@ def _style_numbers(name: str, chosen: str | None, count: int) -> tuple[int, ...]
         return ()
     words = chosen.split("+")
     if not all(word.isdecimal() and 1 <= int(word) <= count for word in words):
-        raise UsageError(
-            f"region_styles: {name}:{chosen} is neither the number of a style (1 … {count}, or 1+2 for both) nor keep"
-        )
+        numbers = "1, as there is one style," if count == 1 else f"the number of a style (1 … {count}, or 1+2 for both)"
+        raise UsageError(f"region_styles: {name}:{chosen} is neither {numbers} nor keep")
     return tuple(sorted({int(word) - 1 for word in words}))
 
 

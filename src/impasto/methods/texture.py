@@ -100,7 +100,7 @@ def texture(
         beside.require_room(one, layers, height, width, "--scale")
     scene = _Scene(tuple(textures), shares, settings, beside, reader)
     synthesis = Synthesis(schedule, scene.objective, scene.start, settings.optimisation_of(wrap))
-    return Work(synthesis, own, layers, None, memory)
+    return Work(synthesis, own, layers, None, memory, bits=max(one.bits for one in textures))
 
 
 def _smallest(textures: Sequence[Picture], settings: TextureSettings, stride: int) -> int:

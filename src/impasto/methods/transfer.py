@@ -107,13 +107,15 @@ class TransferSettings(
 
     @model_validator(mode="after")
     def _recolours_or_paints(self) -> Self:
-        if self.color_only and (self.has_regions or self.keep_color != "none"):
+        if self.color_only and (self.has_regions or self.keep_color != "none" or self.photoreal != "off"):
             raise ValueError(
                 "color_only: takes the colours of one style for the whole picture, and paints nothing: leave out "
-                "keep_color, masks and segmentation"
+                "keep_color, photoreal, masks and segmentation"
             )
         if self.photoreal != "full" and self.photoreal_strength != 1:
             raise ValueError("photoreal_strength: counts with --photoreal full alone: leave it out")
+        if self.style_loss != "patches" and (idle := self.unusual(PatchSettings.model_fields)):
+            raise ValueError(f"{', '.join(idle)}: count with --style-loss patches alone: add it, or leave them out")
         return self
 
     @model_validator(mode="after")

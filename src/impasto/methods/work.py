@@ -34,6 +34,8 @@ class Work:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same for records: plain JSON values."""
 
+    bits: int = 8
+    """Depth of a result without content."""
     origins: Callable[[], Origins | None] | None = None
     """Where the patches of the picture so far come from; None where no patches are compared."""
 
@@ -41,7 +43,7 @@ class Work:
         """The result from the synthesised pixels."""
         finished = Picture(self.finishing(pixels.detach().float().cpu()))
         if self.content is None:
-            return finished
+            return replace(finished, bits=self.bits)
         alpha = self.content.alpha
         if alpha is not None:
             alpha = resize_mask(alpha, pixels.shape[-2], pixels.shape[-1])
