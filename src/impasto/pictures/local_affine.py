@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from impasto.pictures.cholesky import cholesky_roots, cholesky_solve
 
-TILE, ROWS = 512, 64
-"""Pixels a side of the parts that are worked on; rows that are added up at a time."""
+TILE, ROWS = 256, 64
+"""Pixels a side of the parts that are worked on, at least; rows that are added up at a time."""
 
 
-def locally_affine(result: Tensor, content: Tensor, radius: int, eps: float, tile: int = TILE) -> Tensor:
+def locally_affine(result: Tensor, content: Tensor, radius: int, eps: float, tile: int | None = None) -> Tensor:
     """What of `result` is a locally affine function of the colours of `content`: its colours, the content's edges.
 
     Both pictures, and the one returned, are `(1, 3, H, W)` in 0..1. In each square window of 2 · `radius` + 1 pixels
@@ -28,11 +28,12 @@ def locally_affine(result: Tensor, content: Tensor, radius: int, eps: float, til
     content counts as flat. There He et al. draw slopes towards 0, and faint clouds are blurred away; here it is
     towards those of the one map that fits the whole picture (with the same `eps`), and they stay.
 
-    In float64, part by part: what memory it takes beyond the picture returned depends on `radius` and `tile` (pixels).
+    In float64, part by part: what memory it takes beyond the picture returned depends on `radius` and `tile` (pixels a side).
     """
     slopes, offset = _overall_map(result, content, eps)
     filtered = torch.empty_like(result)
-    for rows, columns in product(*(_spans(side, tile, 2 * radius) for side in result.shape[-2:])):
+    side = tile or max(TILE, 4 * radius)
+    for rows, columns in product(*(_spans(length, side, 2 * radius) for length in result.shape[-2:])):
         guide, target = (of[0, :, rows.seen, columns.seen].double() for of in (content, result))
         expected = torch.einsum("ck,khw->chw", slopes, guide) + offset
         found = expected + guided(target - expected, guide, radius, eps)
