@@ -28,7 +28,7 @@ def locally_affine(result: Tensor, content: Tensor, radius: int, eps: float, til
     content counts as flat. There He et al. draw slopes towards 0, and faint clouds are blurred away; here it is
     towards those of the one map that fits the whole picture (with the same `eps`), and they stay.
 
-    In float64, part by part: what memory it takes beyond the picture returned depends on `radius` and `tile` (pixels a side).
+    In float64, part by part: what memory it takes beyond the picture returned depends on `radius` and `tile` (pixels).
     """
     slopes, offset = _overall_map(result, content, eps)
     filtered = torch.empty_like(result)
