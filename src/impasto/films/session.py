@@ -15,6 +15,7 @@ from impasto.films.output import FilmOutput
 from impasto.films.passes import Passes
 from impasto.films.reels import Reels
 from impasto.films.running import FilmRunning
+from impasto.films.sources import NOTHING_BETWEEN
 from impasto.films.workshop import remove_folder
 from impasto.jobs import Job
 from impasto.methods.film import PaintedFrame
@@ -126,7 +127,7 @@ def _paint(running: FilmRunning, keeper: _Keeper, console: Console) -> PictureEr
         keeper.after(frame, pictures, running.paint(frame, pictures))
         show(running.painted)
     if not running.painted:
-        raise UsageError("between: there are no frames at these times: the film is shorter")
+        raise UsageError(NOTHING_BETWEEN)
     keeper.refine(show)
     return broken
 

@@ -20,6 +20,8 @@ from impasto.pictures.picture import Picture
 
 FINEST_RATE = 1001
 """Denominator of rates: 29.97002997 means 30000/1001, and containers hold no finer ones."""
+NOTHING_BETWEEN = "between: there are no frames at these times: the film is shorter"
+"""What is said where times lie beyond a film's end."""
 ALONG = frozenset({"mask", "segmentation", "map", "start"})
 """Roles of what may move along with the film: a film or a folder of frames in place of a picture."""
 
@@ -108,7 +110,7 @@ def part_of(film: Film, between: tuple[float, ...] | None) -> Film:
                 ends = None if frame.end is None else min(frame.end, end) - begun
                 yield replace(frame, number=number, time=frame.time - begun, end=ends)
         if begun is None:
-            raise UsageError("between: there are no frames at these times: the film is shorter")
+            raise UsageError(NOTHING_BETWEEN)
 
     return replace(film, decode=decode, count=None)
 
