@@ -22,12 +22,12 @@ import torch
 
 from distill import plain_crops, read_pictures
 from impasto.encoders import load_encoder
-from impasto.encoders.vgg import VGG
+from impasto.encoders.vgg import VGG, joined
 from impasto.machine import Machine
 from impasto.methods import transfer as method
 from impasto.pictures.files import read_picture, to_pil
 from impasto.pictures.resize import resize
-from teachers import BothTeachers, exact_teacher, normalised, reduced_teacher
+from teachers import exact_teacher, normalised, reduced_teacher
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from measures import noise
@@ -66,7 +66,7 @@ def main() -> None:
     ]
     crops = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
     exact, reduced = (normalised(t(options.teachers), crops) for t in (exact_teacher, reduced_teacher))
-    teachers = BothTeachers(exact, reduced)
+    teachers = joined(exact, reduced)
     for content, style in PAIRS[: options.pairs]:
         if options.encoder is None:
             make(options, "teachers", teachers, teachers, content, style, TEACHERS_STRENGTH)

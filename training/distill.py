@@ -1,13 +1,16 @@
-"""Train `lite`: a small VGG trunk that predicts its teachers' features through 1x1 heads.
+"""Train one of the two trunks of `lite`, which predict their teachers' features through 1x1 heads.
 
-    python training/distill.py --pictures PHOTOS ART --teachers TEACHERS --out lite-run --steps 20000
+    python training/distill.py shallow --pictures PHOTOS ART --teachers TEACHERS --out shallow --steps 20000
+    python training/distill.py deep --pictures PHOTOS ART --teachers TEACHERS --out deep --steps 20000
+
+The shallow one learns the first layers of the original VGG-19, the deep one those of the reduced VGG-19 beyond. Each
+learns all its teacher's layers on the way, not only those that are wanted.
 
 Random initialisation, fixed seed. Every target channel is in units of its standard deviation, so the loss of a layer
 is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Most of the
 weight goes to channels in proportion to their share of a Gram matrix: a few rarely active ones carry most of it, and
-uniform weights leave just those unlearned. Layers between those that are wanted are targets, too. The Gram matrices
-themselves are compared: a prediction that is right on average of what cannot be known is too weak, and painted
-pictures would be as weak.
+uniform weights leave just those unlearned. The Gram matrices themselves are compared: a prediction that is right on
+average of what cannot be known is too weak, and painted pictures would be as weak.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
 that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
 features, or by the reduced teacher's (`painted.py`). A checkpoint every few minutes; starting again with the same
@@ -22,8 +25,9 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,31 +37,46 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
+from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration, joined
 from impasto.losses.gram import gram
 from painted import Painted
-from teachers import (
-    EXACT_LAYERS,
-    REDUCED_LAYERS,
-    STEPPING_STONES,
-    STYLE_LAYERS,
-    exact_teacher,
-    reduced_teacher,
-)
+from teachers import DEEP_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
-STONES = {f"reduced {layer}": layer for layer in STEPPING_STONES}
-LAYERS = {layer: layer for layer in EXACT_LAYERS + REDUCED_LAYERS}
-TARGETS = LAYERS | STONES
-"""What is predicted, and from which layer of the student."""
-READOUTS = tuple(LAYERS)[2:]  # the two largest layers are near enough to the teacher's as they are
-# By what a painted picture lacks beside the teachers': nearly all of its style error is relu3_1's, and what is left
-# unexplained of relu4_2 adds to its content error.
-COUNT = dict.fromkeys(LAYERS, 1.0) | dict.fromkeys(STONES, 5.0) | {"relu1_1": 2.0, "relu2_1": 2.0, "relu3_1": 6.0}
-COUNT |= {"relu3_4": 10.0, "relu4_1": 6.0, "relu4_2": 25.0, "relu5_1": 10.0}
-COUNT |= {f"gram of {layer}": 5.0 for layer in STYLE_LAYERS} | {"gram of relu3_1": 15.0, "gram of relu5_1": 10.0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trunk is to be, and to learn: weights of the losses of layers, and of those of Gram matrices."""
+
+    widths: tuple[int | tuple[int, ...], ...]
+    convolutions: tuple[int, ...]
+    layers: Mapping[str, float]
+    grams: Mapping[str, float]
+
+    @property
+    def count(self) -> dict[str, float]:
+        return {**self.layers, **{f"gram of {layer}": weight for layer, weight in self.grams.items()}}
+
+    def configuration(self, widths: Sequence[int | tuple[int, ...]]) -> Configuration:
+        return Configuration("lite", tuple(widths), self.convolutions, padding="replicate")
+
+
+PLANS = {
+    "shallow": Plan(
+        (24, 64, 128),
+        (2, 2, 1),
+        {"relu1_1": 2.0, "relu1_2": 1.0, "relu2_1": 3.0, "relu2_2": 2.0, "relu3_1": 6.0},
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 2.0},
+    ),
+    "deep": Plan(
+        (24, 40, 72, 128, 128),
+        (2, 2, 4, 4, 1),
+        dict.fromkeys(DEEP_LAYERS, 1.0) | {"relu1_1": 2.0, "relu1_2": 2.0, "relu2_2": 2.0, "relu4_2": 4.0},
+        {"relu4_1": 0.5, "relu5_1": 0.5},
+    ),
+}
 BY_TEACHER = 0.4  # of the paintings to learn from
-WIDTHS = (24, 64, 104, 128, 128)
 # Positions at the border, by block: the paddings of the teachers are others than the student's.
 RIM = {1: 4, 2: 4, 3: 3, 4: 2, 5: 1}
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
@@ -71,14 +90,18 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     print("options", vars(options), flush=True)
 
+    plan = PLANS[options.trunk]
     pictures = [picture.to(options.device) for picture in read_pictures(options.pictures)]
     random.Random(0).shuffle(pictures)
     held_out, pictures = pictures[:HELD_OUT], pictures[HELD_OUT:]
     print(f"{len(pictures)} pictures to learn from, {len(held_out)} held out", flush=True)
-    teach = Teachers(options.teachers, options.device)
+    reduced = reduced_teacher(options.teachers).to(options.device)
+    model = exact_teacher(options.teachers).to(options.device) if options.trunk == "shallow" else deepcopy(reduced)
+    teach = Teacher(model, plan.layers)
     teach.standardise([plain_crops(held_out[i : i + 16], 128) for i in range(0, HELD_OUT, 16)])
 
-    student, average = (Student(tuple(options.widths), teach.widths).to(options.device) for _ in range(2))
+    configuration = plan.configuration(options.widths or plan.widths)
+    student, average = (Student(configuration, teach.widths).to(options.device) for _ in range(2))
     if options.grow_from is not None:
         grow(student, load(options.grow_from, options.device)["average"])
     average.load_state_dict(student.state_dict())
@@ -89,6 +112,8 @@ def main() -> None:
     start = resume(options.out, student, average, muon, adam)
 
     test = [(x := plain_crops(held_out[i : i + 16], 128), teach(x)) for i in range(0, HELD_OUT, 16)]
+    if options.bfloat16:
+        teach.model.bfloat16()
     bases = [group["lr"] for group in (*muon.param_groups, *adam.param_groups)]
     painted = Painted()
     buffer: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
@@ -102,7 +127,8 @@ def main() -> None:
             average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
             contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
             own = encoder_of(average, teach.moments).requires_grad_(False)
-            painted.paint(teach.reduced if random.random() < BY_TEACHER else own, contents, styles)
+            pair = joined(own, reduced) if options.trunk == "shallow" else own
+            painted.paint(reduced if random.random() < BY_TEACHER else pair, contents, styles)
         if step % options.echo == 0 or len(buffer) < 8:
             crops = augmented_crops(pictures, options.batch, options.crop)
             if painted.crops:
@@ -111,10 +137,12 @@ def main() -> None:
             crops, targets = buffer[-1]
         else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
             crops, targets = random.choice(buffer)
-        predictions = student(crops, targets)
+        with torch.autocast(options.device, torch.bfloat16, enabled=options.bfloat16):
+            predictions = student(crops, targets)
+        predictions = {name: values.float() for name, values in predictions.items()}
         losses = residuals(predictions, targets, teach.importance)
-        losses |= gram_errors(predictions, targets, teach.gains)
-        total = sum(COUNT[name] * value for name, value in losses.items()) / sum(COUNT[name] for name in LAYERS)
+        losses |= gram_errors(predictions, targets, {layer: teach.gains[layer] for layer in plan.grams})
+        total = sum(plan.count[name] * value for name, value in losses.items()) / sum(plan.layers.values())
         muon.zero_grad(set_to_none=True)
         adam.zero_grad(set_to_none=True)
         total.backward()
@@ -134,10 +162,11 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("trunk", choices=[*PLANS])
     parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders, searched deeply")
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--widths", type=widths, nargs=5, default=WIDTHS, help="of blocks, or a,b,… in a block")
+    parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
     parser.add_argument("--grow-from", type=Path, help="run of a student of other widths to begin with")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
@@ -148,6 +177,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
     parser.add_argument("--report", type=int, default=250, help="steps between reports and checkpoints")
     parser.add_argument("--device", default="cpu", help="cpu, cuda …; on a GPU, larger batches and --echo 1")
+    parser.add_argument("--bfloat16", action="store_true", help="where the processor knows it: a third less time")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -158,28 +188,21 @@ def widths(text: str) -> int | tuple[int, ...]:
     return found if len(found) > 1 else found[0]
 
 
-class Teachers:
+class Teacher:
     """Target features by layer, each channel in units of its standard deviation."""
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self.exact, self.reduced = exact_teacher(folder).to(device), reduced_teacher(folder).to(device)
-        self.widths = {layer: self.exact.geometry[layer].channels for layer in EXACT_LAYERS}
-        self.widths |= {layer: self.reduced.geometry[layer].channels for layer in REDUCED_LAYERS}
-        self.widths |= {name: self.reduced.geometry[layer].channels for name, layer in STONES.items()}
+    def __init__(self, model: VGG, layers: Iterable[str]) -> None:
+        self.model, self.layers = model, tuple(layers)
+        self.widths = {layer: model.channels(layer) for layer in self.layers}
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
         self.importance: dict[str, Tensor] = {}
         self.gains: dict[str, Tensor] = {}
         """From the units of the targets to a mean activation of 1."""
 
-    def raw(self, x: Tensor) -> dict[str, Tensor]:
-        reduced = self.reduced(x, (*REDUCED_LAYERS, *STEPPING_STONES))
-        stones = {name: reduced[layer] for name, layer in STONES.items()}
-        return self.exact(x, EXACT_LAYERS) | {layer: reduced[layer] for layer in REDUCED_LAYERS} | stones
-
     @torch.no_grad()
     def standardise(self, batches: list[Tensor]) -> None:
-        features = [self.raw(x) for x in batches]
-        for layer in TARGETS:
+        features = [self.model(x, self.layers) for x in batches]
+        for layer in self.layers:
             values = torch.cat([f[layer] for f in features])
             mean = values.mean((0, 2, 3), keepdim=True)
             std = values.std((0, 2, 3), keepdim=True)
@@ -191,7 +214,8 @@ class Teachers:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
-        return {name: sparse(name, f) / self.moments[name][1] for name, f in self.raw(x).items()}
+        features = self.model(x.to(next(self.model.parameters()).dtype), self.layers)
+        return {layer: sparse(layer, f).float() / self.moments[layer][1] for layer, f in features.items()}
 
 
 def unit_of(mean: Tensor) -> Tensor:
@@ -199,16 +223,11 @@ def unit_of(mean: Tensor) -> Tensor:
     return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
 
 
-def sparse(target: str, features: Tensor) -> Tensor:
-    """The positions at which a target is compared."""
-    layer = TARGETS[target]
+def sparse(layer: str, features: Tensor) -> Tensor:
+    """The positions at which a layer is compared."""
     step, rim = SPARSE.get(layer, 1), RIM[int(layer[4])]
     inner = features[:, :, rim:-rim, rim:-rim]
     return inner[:, :, step // 2 :: step, step // 2 :: step]
-
-
-def student_configuration(widths: Sequence[int | tuple[int, ...]]) -> Configuration:
-    return Configuration("lite", tuple(widths), (2, 2, 4, 4, 1), padding="replicate")
 
 
 class TrainableVGG(VGG):
@@ -247,20 +266,20 @@ class TrainableVGG(VGG):
 class Student(nn.Module):
     """The trunk and its rectified heads."""
 
-    def __init__(self, widths: Sequence[int | tuple[int, ...]], targets: dict[str, int]) -> None:
+    def __init__(self, configuration: Configuration, targets: Mapping[str, int]) -> None:
         super().__init__()
-        self.trunk = TrainableVGG(student_configuration(widths))
+        self.trunk = TrainableVGG(configuration)
         self.heads = nn.ModuleDict(
-            {name: nn.Conv2d(self.trunk.geometry[TARGETS[name]].channels, n, 1) for name, n in targets.items()}
+            {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
         )
         for convolution in self.trunk.convolutions.values():
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.bias)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, targets: Iterable[str]) -> dict[str, Tensor]:
-        features = self.trunk(x, {TARGETS[name] for name in targets})
-        return {name: F.relu(self.heads[name](sparse(name, features[TARGETS[name]]))) for name in targets}
+    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        features = self.trunk(x, layers)
+        return {layer: F.relu(self.heads[layer](sparse(layer, f))) for layer, f in features.items()}
 
 
 def residuals(
@@ -279,8 +298,8 @@ def gram_errors(
 ) -> dict[str, Tensor]:
     """Relative errors of each crop's Gram matrices, per style layer: what style transfer sees of an encoder."""
     found = {}
-    for name in STYLE_LAYERS:
-        ours, wanted = (gram(features[name] * gains[name]) for features in (predictions, targets))
+    for name, gain in gains.items():
+        ours, wanted = (gram(features[name] * gain) for features in (predictions, targets))
         power = wanted.square().sum((1, 2)).clamp(min=1e-12)
         found[f"gram of {name}"] = ((ours - wanted).square().sum((1, 2)) / power).mean()
     return found
@@ -384,13 +403,16 @@ def random_square(picture: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]]) -> VGG:
-    """A plain trunk with readouts in place of the heads: the teacher's features, of mean activation 1."""
+def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], layers: Iterable[str] | None = None) -> VGG:
+    """A plain trunk with readouts in place of the heads of these layers, or of all.
+
+    The readouts are the teacher's features, of mean activation 1.
+    """
     trunk = student.trunk.folded()
-    readouts = {layer: student.heads[layer].out_channels for layer in READOUTS}
+    readouts = {layer: student.heads[layer].out_channels for layer in layers or student.heads}
     encoder = VGG(replace(trunk.configuration, readouts=readouts))
     encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
-    for layer in READOUTS:
+    for layer in readouts:
         head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
         gain = std / unit_of(mean)
         readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
@@ -412,7 +434,7 @@ def grow(student: Student, other: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def evaluate(student: Student, test: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
-    sums = dict.fromkeys(TARGETS, 0.0)
+    sums = dict.fromkeys(student.heads, 0.0)
     for x, targets in test:
         for name, value in residuals(student(x, targets), targets).items():
             sums[name] += value.item() / len(test)

@@ -1,6 +1,6 @@
-"""Write a training run as an encoder's weights file: activations normalised, heads as readouts, float16.
+"""Write the two training runs as one encoder's weights: activations normalised, heads as readouts, float16.
 
-python training/export.py --run lite-run --pictures PHOTOS --out src/impasto/encoders/lite.safetensors
+python training/export.py --shallow shallow --deep deep --pictures PHOTOS --out src/impasto/encoders/lite.safetensors
 """
 
 from __future__ import annotations
@@ -10,39 +10,49 @@ from pathlib import Path
 
 import torch
 
-from distill import Student, encoder_of, load, plain_crops, read_pictures, student_configuration
+from distill import PLANS, Student, encoder_of, load, plain_crops, read_pictures
 from impasto.encoders.storage import save_encoder
-from impasto.encoders.vgg import VGG, measure_mean_activations, normalise_activations
+from impasto.encoders.vgg import VGG, joined, measure_mean_activations, normalise_activations
+
+WANTED = {
+    "shallow": ("relu2_1", "relu2_2", "relu3_1"),
+    "deep": ("relu3_4", "relu4_1", "relu4_2", "relu4_4", "relu5_1"),
+}
+"""Layers that are read through their heads; the two largest are near enough to the teacher's as they are."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--run", type=Path, required=True)
+    for trunk in PLANS:
+        parser.add_argument(f"--{trunk}", type=Path, required=True, help="its training run")
     parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="natural pictures to normalise on")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    encoder = trained_encoder(options.run)
     pictures = read_pictures(options.pictures)[::8]
     batches = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
+    trunks = [trained_trunk(trunk, getattr(options, trunk)) for trunk in PLANS]
     with torch.no_grad():
-        normalise_activations(encoder, measure_mean_activations(encoder, batches))
-    save_encoder(encoder, options.out, dtype=torch.float16)
+        for one in trunks:
+            normalise_activations(one, measure_mean_activations(one, batches))
+    save_encoder(joined(*trunks), options.out, dtype=torch.float16)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, normalised on {len(pictures)} pictures")
 
 
-def trained_encoder(run: Path) -> VGG:
+def trained_trunk(trunk: str, run: Path) -> VGG:
     """The averaged student, at the widths that its weights have, with readouts in place of its heads."""
     saved = load(run, "cpu")
     weights, moments = saved["average"], saved["moments"]
-    layers = student_configuration((1,) * 5).layers
-    channels = [
-        (layer[4], len(weights[f"trunk.convolutions.{layer.replace('relu', 'conv')}.bias"])) for layer in layers
+    names = PLANS[trunk].configuration((1,) * len(PLANS[trunk].convolutions)).layers
+    channels = [(layer[4], len(weights[f"trunk.convolutions.{layer.replace('relu', 'conv')}.bias"])) for layer in names]
+    widths = [
+        tuple(n for block, n in channels if block == one) for one in dict.fromkeys(block for block, _ in channels)
     ]
-    widths = [tuple(n for block, n in channels if block == one) for one in "12345"]
-    student = Student(widths, {layer: mean.shape[1] for layer, (mean, _) in moments.items()})
+    student = Student(
+        PLANS[trunk].configuration(widths), {layer: mean.shape[1] for layer, (mean, _) in moments.items()}
+    )
     student.load_state_dict(weights)
-    return encoder_of(student.eval(), moments)
+    return encoder_of(student.eval(), moments, WANTED[trunk])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import random
 import torch
 from torch import Tensor
 
-from impasto.encoders.vgg import VGG
+from impasto.encoders.vgg import RARELY_ACTIVE, VGG
 from impasto.losses.gram import gram
 from impasto.losses.smoothness import Smoothness
 from impasto.synthesis.optimisers import Adam
@@ -49,8 +49,8 @@ def paint(encoder: VGG, contents: Tensor, styles: Tensor, start: Tensor) -> list
     layout = {"memory_format": torch.channels_last}
     with torch.no_grad():
         target, wanted = (encoder(x.contiguous(**layout), LAYERS) for x in (contents, styles))
-        means = {name: f.mean((0, 2, 3), keepdim=True).clamp(min=1e-6) for name, f in wanted.items()}
-        gains = {name: 1.0 if name in encoder.readouts else 1 / mean for name, mean in means.items()}
+        means = {name: f.mean((0, 2, 3), keepdim=True) for name, f in wanted.items()}
+        gains = {name: 1 / mean.clamp(min=RARELY_ACTIVE * float(mean.mean())) for name, mean in means.items()}
         grams = {name: gram(wanted[name] * gains[name]) for name in STYLE_LAYERS}
     strength = torch.tensor([10 ** random.uniform(0, 1.7) for _ in start], device=start.device)
     smoothness = Smoothness()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,10 +11,8 @@ from torch import Tensor
 
 from impasto.encoders.vgg import VGG, Configuration, measure_mean_activations, normalise_activations
 
-EXACT_LAYERS = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
-REDUCED_LAYERS = ("relu3_4", "relu4_1", "relu4_2", "relu4_4", "relu5_1")
-STEPPING_STONES = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu4_3")
-"""Of the reduced teacher, too: what its deep layers are made of, though nobody asks `lite` for it."""
+DEEP_LAYERS = tuple(f"relu{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, count + 1))
+"""Of the reduced teacher: all, for they are what its deep layers are made of."""
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -56,23 +54,6 @@ def reduced_teacher(folder: Path) -> VGG:
         )
     )
     return _filled(encoder, {k: v for k, v in weights.items() if "expand" not in k})
-
-
-class BothTeachers(VGG):
-    """The best there is of VGG-19 here: the original where it could be had, the reduced one below.
-
-    Only for comparison: it computes both trunks.
-    """
-
-    def __init__(self, exact: VGG, reduced: VGG) -> None:
-        super().__init__(reduced.configuration)
-        self.exact, self.reduced = exact, reduced
-
-    def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        shallow = [layer for layer in layers if layer in EXACT_LAYERS]
-        deep = [layer for layer in layers if layer not in EXACT_LAYERS]
-        features: dict[str, Tensor] = self.exact(picture, shallow) | self.reduced(picture, deep)
-        return features
 
 
 def normalised(encoder: VGG, pictures: Sequence[Tensor]) -> VGG:

@@ -267,7 +267,8 @@ def _command(
 
     kind = inspect.Parameter
     parameters = [*positional, *extra]
-    parameters += [_option(name, field) for name, field in method.settings.model_fields.items()]
+    unseen = method.settings.unseen
+    parameters += [_option(name, field, name not in unseen) for name, field in method.settings.model_fields.items()]
     shared = {"output": Annotated[output_options | None, FLAT], "machine": MachineFlags, "talk": TalkFlags}
     parameters += [kind(name, kind.KEYWORD_ONLY, default=None, annotation=one) for name, one in shared.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -275,7 +276,7 @@ def _command(
     return command
 
 
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+def _option(name: str, field: FieldInfo, shown: bool = True) -> inspect.Parameter:
     """A setting as an option. Its words go to the settings as they are: those know best what is wrong with them."""
     from pydantic import SkipValidation
 
@@ -286,6 +287,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         Annotated[field.annotation, SkipValidation] | None,  # type: ignore[name-defined]
         Parameter(
             help=field.description,
+            show=shown,
             group=COMMON if extra["common"] else GROUPS[extra["group"]],
             show_default=bool(default) and (lambda _: default),
             converter=None if flag else _as_it_is,

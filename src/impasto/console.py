@@ -279,11 +279,12 @@ def outlook(running: Running, seconds: float) -> str:
 
 
 def epilogue(facts: dict[str, Any]) -> str:
-    """Size, seconds and memory, and how to make it again."""
-    return (
-        f"{facts['width']}×{facts['height']}   {facts['seconds']:.1f} s   peak {facts['peak_memory'] / 1e9:.1f} GB\n"
-        f"again: {facts['again']}"
-    )
+    """Size, seconds and memory, what else was written, and how to make it again."""
+    facts = dict(facts)
+    width, height, seconds, memory = (facts.pop(name) for name in ("width", "height", "seconds", "peak_memory"))
+    lines = [f"{width}×{height}   {seconds:.1f} s   peak {memory / 1e9:.1f} GB"]
+    again = facts.pop("again")
+    return "\n".join([*lines, *(f"{name}: {path}" for name, path in facts.items()), f"again: {again}"])
 
 
 def shell_word(path: str | Path) -> str:

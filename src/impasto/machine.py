@@ -108,13 +108,7 @@ def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
     layers = tuple(layers)
     if not layers:
         return 0.0
-    last = encoder.layers.index(encoder.deepest(layers))
-    readouts = encoder.configuration.readouts
-    activations = 0.0
-    for layer in encoder.layers[: last + 1]:
-        place = encoder.geometry[layer]
-        activations += (place.channels + (readouts.get(layer, 0) if layer in layers else 0)) / place.stride**2
-    return 4 * BYTES_PER_ACTIVATION * activations
+    return 4 * BYTES_PER_ACTIVATION * encoder.activations(layers)
 
 
 @dataclass(frozen=True)

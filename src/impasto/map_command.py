@@ -55,6 +55,8 @@ def write_maps(
     from impasto.pictures.files import read_picture, write_picture
 
     check_maps(len(paths), parts, seed)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder, and maps go into one: create it, or leave --output out")
     pictures = [read_picture(path, max_pixels=max_pixels) for path in paths]
     places = [(folder or path.parent) / f"{path.stem}.map.png" for path in paths]
     sheet = (folder or paths[0].parent) / f"{paths[0].stem}.maps.jpg"

@@ -24,6 +24,7 @@ from impasto.methods.doodle import DoodleSettings, doodle
 from impasto.methods.patches import SMOOTHER, Look
 from impasto.methods.reading import Reader
 from impasto.methods.semantic import SemanticSettings, semantic
+from impasto.methods.settings import Settings
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
 from impasto.pictures.files import read_picture
@@ -102,8 +103,7 @@ def test_the_picture_itself_with_its_own_map_stays_as_it_is(guided: Begin) -> No
 
 def test_maps_of_other_sizes_are_the_same_maps(guided: Begin) -> None:
     work = guided(painted(0), painted(1), drawn=[halves(), halves(True)])
-    with pytest.warns(UserWarning, match="the map is resized"):
-        small = guided(painted(0), painted(1), drawn=[halves(height=32, width=32), halves(True)])
+    small = guided(painted(0), painted(1), drawn=[halves(height=32, width=32), halves(True)])
     losses = [one.synthesis.objective_at(one.synthesis.scale)(painted(0).pixels)[1]["style"] for one in (work, small)]
     assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-5)
 
@@ -425,7 +425,9 @@ def test_maps_are_written_to_be_mended(studio: Path, impasto: Command) -> None:
     assert (shown.code, shown.last_line) == (2, "parts 9: must be a whole number of 2 to 8")
     shown = impasto("maps", "photo.jpg", "--seed", "-1", "--encoder", "nowhere.safetensors")
     assert (shown.code, shown.last_line) == (2, "seed -1: must be a whole number, 0 or more")
-    assert impasto("maps", "photo.jpg", "-o", "nowhere").code == 1
+    shown = impasto("maps", "photo.jpg", "-o", "map.png")
+    assert (shown.code, shown.last_line.partition(":")[0]) == (2, "map.png")
+    assert "is no folder, and maps go into one" in shown.last_line
 
 
 def test_in_python(studio: Path) -> None:
@@ -448,3 +450,20 @@ def test_in_python(studio: Path) -> None:
     ):
         [alone] = package.maps(one, 2)
         assert alone.pixels.shape == (1, 3, 48, 64)
+
+
+def test_grey_maps_beside_coloured_ones_are_told(guided: Begin) -> None:
+    with pytest.warns(UserWarning, match=r"is grey and .* has colours, and only equal ones are the same part"):
+        guided(painted(0), painted(1), drawn=[Picture(halves().pixels[:, :1].expand(-1, 3, -1, -1)), halves()])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        (SemanticSettings, {"color_only": True}, "color_only: paints nothing, and has no use for maps"),
+        (DoodleSettings, {"start": "content"}, "start: a doodle has no content to begin with"),
+    ],
+)
+def test_what_maps_have_no_use_for_is_refused(model: type[Settings], options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        model.of(**options)

@@ -168,9 +168,10 @@ def test_embeddings_are_read_as_they_are(tmp_path: Path) -> None:
         (np.zeros((4,)), "map.npy: has the shape 4, and a map is height × width × channels"),
         (np.zeros((0, 4, 2)), "map.npy: has the shape 0×4×2"),
         (np.zeros((2, 2, 600)), "map.npy: has the shape 2×2×600"),
-        (np.array([["a", "b"]]), "map.npy: holds <U1, and a map is made of numbers"),
+        (np.array([["a", "b"]]), "map.npy: holds text, and a map is made of numbers"),
         (np.zeros((9, 9, 2)), "map.npy: has more than 80 pixels"),
-        (np.array([[{}]], object), "map.npy: is damaged, or no array of numbers: save it anew with numpy.save"),
+        (np.array([[np.nan]]), "map.npy: has numbers that are not finite at 1 position: fill them in"),
+        (np.array([[{}]], object), "map.npy: holds Python objects, which are not read: save plain numbers"),
     ],
 )
 def test_one_sentence_for_an_array_that_is_no_map(tmp_path: Path, array: Any, sentence: str) -> None:
@@ -183,10 +184,18 @@ def test_one_sentence_for_an_array_that_is_no_map(tmp_path: Path, array: Any, se
 def test_one_sentence_for_a_file_that_is_no_array(tmp_path: Path) -> None:
     np.save(tmp_path / "map.npy", np.zeros((4, 4)))
     whole = (tmp_path / "map.npy").read_bytes()
-    for data in (b"", b"hello", whole[:60], whole[:-5]):
+    for data, sentence in (
+        (b"", "map.npy: is empty"),
+        (b"hello", "map.npy: is damaged, or no array of numbers"),
+        (whole[:60], "map.npy: is damaged, or no array of numbers"),
+        (whole[:-5], "map.npy: is damaged, or no array of numbers"),
+    ):
         (tmp_path / "map.npy").write_bytes(data)
-        with pytest.raises(PictureError, match=r"map.npy: is damaged, or no array of numbers"):
+        with pytest.raises(PictureError, match=sentence):
             read_map(tmp_path / "map.npy")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(PictureError, match=r"folder.npy: is a folder"):
+        read_map(tmp_path / "folder.npy")
     with pytest.raises(PictureError, match=r"none.npy: no such file"):
         read_map(tmp_path / "none.npy")
     np.savez(tmp_path / "several.npz", a=np.zeros(3))
@@ -227,7 +236,7 @@ def test_labels_are_matched_by_colours_in_other_words_and_by_numbers() -> None:
 @pytest.mark.parametrize("options", [{"match": {"red": "blue"}}, {"kind": "labels"}])
 def test_arrays_have_no_labels_to_match(options: dict[str, Any]) -> None:
     numbers = Picture(torch.rand(1, 5, 8, 8), name="a.npy")
-    with pytest.raises(UsageError, match=r"^a.npy: is an array of numbers, or several files, and has no labels"):
+    with pytest.raises(UsageError, match=r"^a.npy: is an array of numbers, or soft masks, and has no labels"):
         said(numbers, numbers, **options)
 
 
@@ -242,3 +251,63 @@ def test_colours_of_what_is_not_seen_are_no_parts() -> None:
     assert maps.labels is not None
     assert set(maps.names) == {"red", "green"}
     assert (maps.labels[..., 32:] == EVERYWHERE).all()
+
+
+def stack(*columns: tuple[int, ...], name: str, softness: float = 0.0) -> Picture:
+    """A mask for each of the channels, white in those of eight columns that are named."""
+    pixels = torch.full((1, len(columns), 16, 32), softness)
+    for number, own in enumerate(columns):
+        for column in own:
+            pixels[:, number, :, 4 * column : 4 * column + 4] = 1 - softness
+    return Picture(pixels, name=name)
+
+
+def test_hard_masks_together_are_parts() -> None:
+    own = stack((0, 1, 2), (2, 3), name="sky.png+sea.png")
+    theirs = stack((4, 5, 6), (6, 7), name="heaven.png+water.png")
+    maps = said(own, theirs)
+    assert {*maps.names} == {"sky", "sea", "sky+sea", "nothing"}
+    assert maps.labels is not None
+    there = maps.style_labels[0]
+    for column, like in ((0, 4), (2, 6), (3, 7), (4, 0)):
+        assert int(maps.labels[0, 0, 0, 4 * column]) == int(there[0, 0, 0, 4 * like])
+    told = said(own, theirs, match={"sky": "water"})
+    assert told.labels is not None
+    assert int(told.labels[0, 0, 0, 0]) == int(told.style_labels[0][0, 0, 0, 28])
+    with pytest.raises(UsageError, match="no map of a style has sky; there are"):
+        said(own, theirs, match={"sky": "sky"})
+
+
+def test_soft_masks_together_are_none() -> None:
+    soft = stack((0, 1), (2, 3), name="a.png+b.png", softness=0.2)
+    assert said(soft, soft).labels is None
+
+
+def test_channels_without_names_have_numbers() -> None:
+    own, theirs = (stack((0, 1), (2, 3, 4), (), last, name="map.npy") for last in ((), (5,)))
+    maps = said(own, theirs)
+    assert {*maps.names} == {"1", "2", "nothing"}
+    assert gaps(maps) == [("4", 0)]
+
+
+def test_an_eye_is_a_part_and_an_edge_is_none() -> None:
+    face = stripes(RED, GREEN, height=160, each=80)
+    face.pixels[..., 80:88, 30:38] = torch.tensor(BLUE)[None, :, None, None] / 255  # 0.25 % of the picture
+    face.pixels[..., :, 79] = 0.5  # an edge
+    maps = said(face, face)
+    assert {*maps.names} == {"red", "green", "blue"}
+    assert maps.labels is not None
+    assert int((maps.labels == maps.labels[0, 0, 84, 34]).sum()) == 64
+
+
+def test_whole_numbers_of_an_array_are_labels(tmp_path: Path) -> None:
+    labels = np.repeat([0, 3, 200], 16)[None].repeat(32, 0)
+    np.save(tmp_path / "ids.npy", labels)
+    Image.fromarray(labels.astype(np.uint8)[:, ::-1]).save(tmp_path / "ids.png")
+    maps = said(read_map(tmp_path / "ids.npy"), read_map(tmp_path / "ids.png"))
+    assert maps.labels is not None
+    assert_close(maps.labels, maps.style_labels[0].flip(-1))
+    np.save(tmp_path / "shares.npy", labels / 200)
+    assert read_map(tmp_path / "shares.npy").pixels.shape[1] == 1
+    np.save(tmp_path / "many.npy", labels * 2)
+    assert read_map(tmp_path / "many.npy").pixels.shape[1] == 1

@@ -19,6 +19,9 @@ from impasto.errors import WeightsError, near_file
 HEADER = "impasto"
 """The key of the configuration, as JSON, in the file's metadata."""
 
+BELOW = "below."
+"""Begins the names of the weights of the second trunk."""
+
 
 def save_encoder(encoder: VGG, path: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Write an encoder as safetensors: `conv1_1.weight` …, `readout2_1.weight` … and its configuration in the header.
@@ -86,14 +89,16 @@ def assemble(configuration: Configuration, tensors: Mapping[str, Tensor], path: 
 def named_weights(encoder: VGG) -> dict[str, Tensor]:
     """The parameters under the names that they have in a file."""
     readouts = encoder.readouts.state_dict(keep_vars=True)
+    below = {} if encoder.below is None else named_weights(encoder.below)
     return {
         **encoder.convolutions.state_dict(keep_vars=True),
         **{name.replace("relu", "readout"): parameter for name, parameter in readouts.items()},
+        **{f"{BELOW}{name}": parameter for name, parameter in below.items()},
     }
 
 
 def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a trunk's tensors, in order."""
+    """Names and shapes of an encoder's tensors, in order."""
     shapes: dict[str, tuple[int, ...]] = {}
     channels = 3
     for layer, place in layer_geometry(configuration).items():
@@ -106,6 +111,8 @@ def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
             width = configuration.readouts[layer]
             shapes[f"{name}.weight"] = (width, channels, 1, 1)
             shapes[f"{name}.bias"] = (width,)
+    if configuration.below is not None:
+        shapes |= {f"{BELOW}{name}": shape for name, shape in expected_shapes(configuration.below).items()}
     return shapes
 
 
@@ -137,6 +144,7 @@ def _first_fault(c: Configuration) -> str | None:
         "padding": c.padding in get_args(Padding),
         "pooling": c.pooling in get_args(Pooling),
         "readouts": isinstance(c.readouts, dict) and (c.readouts == {} or _widths_by_layer(c)),
+        "below": c.below is None or _goes_on(c, c.below),
     }
     return next((f"{field} ({getattr(c, field)!r})" for field, good in sound.items() if not good), None)
 
@@ -167,6 +175,12 @@ def _three_numbers(values: object) -> bool:
         and len(values) == 3
         and all(isinstance(v, int | float) and isfinite(v) for v in values)
     )
+
+
+def _goes_on(c: Configuration, below: Configuration) -> bool:
+    """Whether the second trunk is sound, and has the layers of the first and more."""
+    sound = isinstance(below, Configuration) and below.below is None and _first_fault(below) is None
+    return sound and _counts(c.convolutions) and set(c.layers) < set(below.layers)
 
 
 def _plain(dtype: torch.dtype) -> str:

@@ -34,7 +34,8 @@ class Configuration:
     `widths` are channels per block (or of each of its convolutions), `convolutions` convolutions per block. Pictures
     (RGB, 0..1) are put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
     `readouts` are layers that are read through a rectified 1x1 convolution of their own, and its channels: with it a
-    distilled trunk predicts its teacher's features, of which there are more than its own.
+    distilled trunk predicts its teacher's features, of which there are more than its own. `below` is a second trunk,
+    which sees the picture, too, and has the layers after the last one of the first.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Configuration:
     padding: Padding = "replicate"
     pooling: Pooling = "max"
     readouts: Mapping[str, int] = field(default_factory=dict)
+    below: Configuration | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -53,15 +55,20 @@ class Configuration:
     @classmethod
     def from_json(cls, text: str) -> Configuration:
         """Read what `to_json` wrote; raises ValueError or TypeError on anything else."""
-        fields = json.loads(text)
+        return cls._of(json.loads(text))
+
+    @classmethod
+    def _of(cls, fields: Any) -> Configuration:
         if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
         settings: dict[str, Any] = {name: _as_tuples(value) for name, value in fields.items()}
+        if settings.get("below") is not None:
+            settings["below"] = cls._of(settings["below"])
         return cls(**settings)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """All layer names, shallow to deep."""
+        """The layer names of the first trunk, shallow to deep."""
         return tuple(
             f"relu{block}_{i}" for block, count in enumerate(self.convolutions, 1) for i in range(1, count + 1)
         )
@@ -85,7 +92,7 @@ class LayerGeometry:
 
 
 def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
-    """Channels, stride and receptive field of every layer."""
+    """Channels, stride and receptive field of every layer of the first trunk."""
     geometry = {}
     receptive, stride = 1, 1
     for block, (width, count) in enumerate(zip(configuration.widths, configuration.convolutions, strict=True), 1):
@@ -107,15 +114,17 @@ class VGG(nn.Module):
     def __init__(self, configuration: Configuration) -> None:
         super().__init__()
         self.configuration = configuration
-        self.geometry = layer_geometry(configuration)
+        self.below = None if configuration.below is None else VGG(configuration.below)
+        self.trunk = layer_geometry(configuration)
+        self.geometry = _joined(self.trunk, self.below)
         self.convolutions = nn.ModuleDict()
         channels = 3
-        for layer, place in self.geometry.items():
+        for layer, place in self.trunk.items():
             self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
             channels = place.channels
         self.readouts = nn.ModuleDict()
         for layer, width in configuration.readouts.items():
-            self.readouts[layer] = nn.Conv2d(self.geometry[layer].channels, width, 1)
+            self.readouts[layer] = nn.Conv2d(self.trunk[layer].channels, width, 1)
         self.register_buffer("mean", torch.tensor(configuration.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(configuration.std).view(3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -135,11 +144,19 @@ class VGG(nn.Module):
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         wanted = self.check_layers(layers)
+        deeper = wanted - self.trunk.keys()
         features: dict[str, Tensor] = {}
-        if not wanted:
-            return features
+        if wanted := wanted & self.trunk.keys():
+            features = self._own(picture, wanted)
+        if self.below is not None and deeper:
+            features |= self.below(picture, deeper)
+        return features
+
+    def _own(self, picture: Tensor, wanted: set[str]) -> dict[str, Tensor]:
+        """The features of layers of the first trunk, at least one."""
+        features: dict[str, Tensor] = {}
         x = self._normalise(picture)
-        for layer, place in self.geometry.items():
+        for layer, place in self.trunk.items():
             x = self._convolve(x, layer)
             if layer in wanted or not place.pooled or self.configuration.pooling == "average":
                 x = F.relu(x, inplace=True)
@@ -153,10 +170,24 @@ class VGG(nn.Module):
 
     def channels(self, layer: str) -> int:
         """Channels of the features of a layer."""
+        if layer not in self.trunk and self.below is not None:
+            return self.below.channels(layer)
         return self.configuration.readouts.get(layer, self.geometry[layer].channels)
 
+    def activations(self, layers: Iterable[str]) -> float:
+        """How many numbers there are, per pixel, in all that is computed for these layers."""
+        wanted = set(layers)
+        own, deeper = wanted & self.trunk.keys(), wanted - self.trunk.keys()
+        count = 0.0 if self.below is None or not deeper else self.below.activations(deeper)
+        for layer, place in self.trunk.items() if own else ():
+            read = self.configuration.readouts.get(layer, 0) if layer in own else 0
+            count += (place.channels + read) / place.stride**2
+            if layer == self.deepest(own):
+                break
+        return count
+
     def convolution(self, layer: str) -> nn.Conv2d:
-        """The convolution whose rectified output is `layer`."""
+        """The convolution whose rectified output is `layer` of the first trunk."""
         return cast(nn.Conv2d, self.convolutions[_convolution_name(layer)])
 
     def check_layers(self, layers: Iterable[str]) -> set[str]:
@@ -184,23 +215,26 @@ class VGG(nn.Module):
 
     def with_pooling(self, pooling: Pooling) -> VGG:
         """The same weights with another pooling (shared, not copied)."""
-        return self._varied(replace(self.configuration, pooling=pooling))
+        return self._varied(pooling=pooling)
 
     def with_padding(self, padding: Padding) -> VGG:
         """The same weights with another padding (shared, not copied)."""
-        return self._varied(replace(self.configuration, padding=padding))
+        return self._varied(padding=padding)
 
     def without_readouts(self) -> VGG:
         """The same weights, every layer as it is (shared, not copied)."""
-        return self._varied(replace(self.configuration, readouts={}))
+        return self._varied(readouts={})
 
-    def _varied(self, configuration: Configuration) -> VGG:
+    def _varied(self, **changes: Any) -> VGG:
+        """A twin of another configuration, both trunks alike."""
         twin = VGG.__new__(VGG)
         nn.Module.__init__(twin)
-        twin.configuration = configuration
-        twin.geometry = self.geometry
+        twin.below = None if self.below is None else self.below._varied(**changes)
+        below = None if twin.below is None else twin.below.configuration
+        twin.configuration = replace(self.configuration, **changes, below=below)
+        twin.trunk, twin.geometry = self.trunk, self.geometry
         twin.convolutions = self.convolutions
-        twin.readouts = nn.ModuleDict({layer: self.readouts[layer] for layer in configuration.readouts})
+        twin.readouts = nn.ModuleDict({layer: self.readouts[layer] for layer in twin.configuration.readouts})
         twin.register_buffer("mean", self.mean, persistent=False)
         twin.register_buffer("std", self.std, persistent=False)
         return twin
@@ -224,13 +258,25 @@ class VGG(nn.Module):
         return F.relu(convolve(x, readout.weight, readout.bias, "none"), inplace=True)
 
 
+def joined(first: VGG, below: VGG) -> VGG:
+    """Two trunks as one encoder: the first for its own layers, the other for those after them."""
+    both = VGG(replace(first.configuration, below=below.configuration))
+    both.convolutions, both.readouts, both.below = first.convolutions, first.readouts, below
+    return both
+
+
+def _joined(trunk: Mapping[str, LayerGeometry], below: VGG | None) -> dict[str, LayerGeometry]:
+    """The geometry of all layers, shallow to deep."""
+    return {**trunk, **{layer: own for layer, own in (below.geometry if below else {}).items() if layer not in trunk}}
+
+
 def _convolution_name(layer: str) -> str:
     return layer.replace("relu", "conv")
 
 
 @torch.no_grad()
 def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) -> None:
-    """Rescale the weights so that every channel's mean activation becomes 1 (Gatys et al. 2015).
+    """Rescale the weights of the first trunk so that every channel's mean activation becomes 1 (Gatys et al. 2015).
 
     `mean_activations[layer]` is `(C,)`, measured on natural pictures; channels that are hardly ever active (mean
     below `RARELY_ACTIVE` of the layer's) are raised as if they reached that share, not to 1, so that they do not
@@ -238,7 +284,7 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
     readouts among it.
     """
     before: Tensor | None = None
-    for layer in encoder.layers:
+    for layer in encoder.trunk:
         convolution = encoder.convolution(layer)
         means = mean_activations[layer].to(convolution.weight)
         scale = means.clamp(min=RARELY_ACTIVE * float(means.mean()))
@@ -255,11 +301,14 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
 
 @torch.no_grad()
 def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean activation `(C,)` of every channel of every layer, before its readout, over pictures `(B, 3, H, W)`."""
+    """Mean activation `(C,)` of every channel of every layer of the first trunk, over pictures `(B, 3, H, W)`.
+
+    Before readouts.
+    """
     sums: dict[str, Tensor] = {}
-    trunk = encoder.without_readouts()
+    plain = encoder.without_readouts()
     for picture in pictures:
-        for layer, features in trunk(picture, trunk.layers).items():
+        for layer, features in plain(picture, plain.trunk).items():
             mean = features.float().mean(dim=(0, 2, 3))
             sums[layer] = sums[layer] + mean if layer in sums else mean
     return {layer: total / len(pictures) for layer, total in sums.items()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from impasto.errors import UsageError
 from impasto.machine import Machine
@@ -53,6 +53,12 @@ class DoodleSettings(MapSettings, PatchSettings, StartSettings, OptimisationSett
     coarsest: Annotated[int, Field(ge=16, le=65_536)] = setting(
         64, "optimisation", "Longest side of the first scale, in pixels (16 …)."
     )
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> Self:
+        if self.start == "content":
+            raise ValueError("start: a doodle has no content to begin with: use noise, style, gray or a picture's path")
+        return self
 
 
 def doodle(

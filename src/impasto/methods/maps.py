@@ -16,7 +16,7 @@ from impasto.errors import UsageError, counted
 from impasto.methods import numbered
 from impasto.methods.regions import check_aspect
 from impasto.methods.settings import Named, Settings, setting
-from impasto.pictures.maps import MapKind, Maps, understood
+from impasto.pictures.maps import EVERYWHERE, MapKind, Maps, is_grey, understood
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize_mask
 
@@ -97,6 +97,15 @@ def understood_maps(
 ) -> Maps:
     """What maps say; warns of parts that are on one side only, raises `UsageError` as `understood` does."""
     maps = understood(content, styles, settings.map_kind, settings.match)
+    unlike = [one for one in styles if is_grey(one) != is_grey(content)]
+    if unlike and maps.labels is not None and bool((maps.labels == EVERYWHERE).any()):
+        grey, coloured = (content, unlike[0]) if is_grey(content) else (unlike[0], content)
+        warnings.warn(
+            f"{grey.name} is grey and {coloured.name} has colours, and only equal ones are the same part: say which "
+            "are with --match",
+            stacklevel=2,
+        )
+        return maps
     for gap in maps.gaps:
         picture, template = (content, words.of_content) if gap.number is None else (styles[gap.number], words.of_style)
         others = " or ".join(one.name for one in styles) if gap.number is None else content.name
@@ -115,5 +124,4 @@ def _joined(files: Sequence[Picture]) -> Picture:
 
 
 def _channels(picture: Picture) -> Any:
-    pixels = picture.pixels
-    return pixels[:, :1] if pixels.shape[1] == 3 and bool((pixels == pixels[:, :1]).all()) else pixels
+    return picture.pixels[:, :1] if is_grey(picture) else picture.pixels

@@ -313,7 +313,7 @@ def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str],
 
 
 def check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:
-    """A mask may have another size, not another shape."""
+    """A mask may have another size, of which one is told, not another shape."""
     if (mask.height, mask.width) == (picture.height, picture.width):
         return
     sizes = f"{mask.width}×{mask.height}, and {picture.name} is {picture.width}×{picture.height}"
@@ -321,7 +321,8 @@ def check_aspect(mask: Picture, picture: Picture, kind: str = "mask") -> None:
         raise UsageError(
             f"{mask.name}: is {sizes}: a {kind} needs the shape of its picture: crop it, or make one of that size"
         )
-    warnings.warn(f"{mask.name}: is {sizes}: the {kind} is resized", stacklevel=2)
+    if kind != "map":  # maps are as coarse as whoever draws them likes
+        warnings.warn(f"{mask.name}: is {sizes}: the {kind} is resized", stacklevel=2)
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

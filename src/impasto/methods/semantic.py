@@ -18,6 +18,7 @@ from impasto.machine import Machine
 from impasto.methods.clusters import FEWEST, MOST, joint_maps
 from impasto.methods.maps import GapWords, MapSettings, maps_of, understood_maps
 from impasto.methods.patches import SMOOTHER
+from impasto.methods.regions import RegionSettings
 from impasto.methods.settings import Strength, Words, setting
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.methods.work import Work
@@ -36,6 +37,12 @@ class SemanticSettings(MapSettings, TransferSettings):
     """Settings of `semantic`."""
 
     picture_fields: ClassVar[Mapping[str, str]] = {**TransferSettings.picture_fields, "maps": "map"}
+    unseen: ClassVar[frozenset[str]] = frozenset(RegionSettings.model_fields) | {
+        "style_loss",
+        "style_weights",
+        "mix",
+        "color_only",
+    }
 
     maps: Words = setting(
         (AUTO,),
@@ -77,6 +84,8 @@ class SemanticSettings(MapSettings, TransferSettings):
             raise ValueError(
                 "masks and segmentation: say what is where with maps, or use transfer --style-loss patches"
             )
+        if self.color_only:
+            raise ValueError("color_only: paints nothing, and has no use for maps: use transfer --color-only")
         return self
 
     def _path_of(self, field: str, word: str) -> str:

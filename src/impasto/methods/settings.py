@@ -34,6 +34,9 @@ class Settings(BaseModel):
     picture_fields: ClassVar[Mapping[str, str]] = {}
     """Fields that name further pictures, and their role; of several, the second one's is the role with a 2 …."""
 
+    unseen: ClassVar[frozenset[str]] = frozenset()
+    """Fields of a method that another one has taken over, with one possible value here: help does not show them."""
+
     map_roles: ClassVar[frozenset[str]] = frozenset()
     """Roles of pictures that are maps: they may have any number of channels."""
 

@@ -48,7 +48,10 @@ class StyleSettings(Settings):
         "targets", "style", "Several styles: `targets` is the style of a picture made of them all, `losses` their mean."
     )
     style_layers: Layers | None = setting(
-        None, "style", "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1)."
+        None,
+        "style",
+        "Layers that carry the style, with weights: relu1_1,relu3_1:0.5 (default: relu1_1 … relu5_1; of patches: "
+        "relu3_1 and relu4_1).",
     )
 
     pixel_art: bool = setting(

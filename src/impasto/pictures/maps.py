@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto.errors import UsageError, near_match
 from impasto.pictures.picture import Picture
-from impasto.pictures.regions import Segment, alike, segments
+from impasto.pictures.regions import Segment, alike, segments, stacked_segments
 from impasto.pictures.resize import resize_mask
 
 MapKind = Literal["auto", "colours", "labels"]
@@ -92,6 +92,11 @@ def labels_at(labels: Tensor, height: int, width: int) -> Tensor:
     return found
 
 
+def is_grey(picture: Picture) -> bool:
+    """Whether it has three channels that are the same."""
+    return picture.pixels.shape[1] == 3 and bool((picture.pixels == picture.pixels[:, :1]).all())
+
+
 def on_a_sphere(maps: Sequence[Tensor]) -> list[Tensor]:
     """Maps `(1, M, H, W)` of equal channels with one more, so that all their vectors have length 1.
 
@@ -121,12 +126,13 @@ def _values_of(picture: Picture) -> Tensor:
 def _segments_of(picture: Picture, kind: MapKind, match: Mapping[str, str] | None) -> list[Segment] | None:
     """The even parts of a map; None if it has none and need not have any."""
     if picture.pixels.shape[1] != 3:
-        if kind == "labels" or match:
+        found = stacked_segments(picture)
+        if found is None and (kind == "labels" or match):
             raise UsageError(
-                f"{picture.name}: is an array of numbers, or several files, and has no labels that could be matched: "
+                f"{picture.name}: is an array of numbers, or soft masks, and has no labels that could be matched: "
                 "give one picture in a few colours"
             )
-        return None
+        return found
     try:
         return segments(picture)
     except UsageError as error:
@@ -147,10 +153,7 @@ def _count_of_colours(picture: Picture) -> int:
 
 def _are_numbers(pictures: Sequence[Picture]) -> bool:
     """Whether maps are grey, and darker than any shade that is meant to be seen."""
-    return all(
-        float(one.pixels.max()) <= LARGEST_NUMBER and bool((one.pixels.amax(1) == one.pixels.amin(1)).all())
-        for one in pictures
-    )
+    return all(is_grey(one) and float(one.pixels.max()) <= LARGEST_NUMBER for one in pictures)
 
 
 def _matched(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,8 +26,8 @@ Guidance = Literal["simple", "inside", "all"]
 """How a mask follows the receptive field of a layer."""
 
 MOST_SEGMENTS = 32
-SMALLEST_SEGMENT = 0.003
-"""Share of the picture; rarer colours are the soft edges of others."""
+SMALLEST_SEGMENT = 0.0003
+"""Share of the picture: an eye of a portrait has more. Edges are lines, and noise has no even colour."""
 ALIKE = 40
 """Largest difference per channel (0..255) of what counts as the same colour: JPEG files have no even colours."""
 DIMMEST_MASK = 0.1
@@ -39,6 +40,9 @@ SMALLEST_EVEN_PART = 0.7
 """Share of the pixels of a segmentation that are so; photographs have much fewer."""
 LEFT_BY_EROSION = 0.3
 """Share of a region's area that `inside` leaves at the least, so that small regions do not vanish in deep layers."""
+
+MOST_MASKS = 62
+"""In a stack of which parts are made: their bits are a number."""
 
 Colours = np.ndarray[tuple[int, int], np.dtype[np.int16]]
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -60,10 +64,13 @@ _COLOURS = {
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """The pixels of one colour of a segmentation: `mask` `(1, 1, H, W)`, bool, and the colour, 0..255."""
+    """The pixels of one colour of a segmentation: `mask` `(1, 1, H, W)`, bool, and the colour, 0..255.
+
+    Of a stack of masks the colour has a value for each of them.
+    """
 
     name: str
-    colour: tuple[int, int, int]
+    colour: tuple[int, ...]
     mask: Tensor
 
     @property
@@ -124,13 +131,46 @@ def segments(picture: Picture) -> list[Segment]:
             f"{picture.name}: has {len(codes)} colours and {parts}, so it is no segmentation: "
             f"paint each region in one colour, {MOST_SEGMENTS} at most"
         )
-    labels = _labels(colours, chosen, places)
     own = [(int(red), int(green), int(blue)) for red, green, blue in colours[[*chosen]]]
+    return _found(zip(_names_of(own), own, strict=True), _labels(colours, chosen, places), picture.alpha)
+
+
+def stacked_segments(picture: Picture) -> list[Segment] | None:
+    """The segments of a picture whose channels are hard masks, one of what lies in the same of them, the largest first.
+
+    They are called after the picture, whose name is that of a file for each channel with `+` between them: `sky`,
+    `sea+boat`, `nothing`, or else by the numbers of the channels. None for channels that are no hard masks.
+    """
+    channels = picture.pixels.shape[1]
+    if channels > MOST_MASKS:
+        return None
+    values = picture.pixels[0]
+    hard = torch.minimum(values.abs(), (1 - values).abs()).amax(0) <= EVEN / 255
+    if float(hard.float().mean()) < SMALLEST_EVEN_PART:
+        return None
+    bits = (values > 0.5).permute(1, 2, 0).numpy()
+    packed = bits.astype(np.int64) @ (1 << np.arange(channels, dtype=np.int64))
+    codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colours = (codes[:, None] >> np.arange(channels) & 1).astype(np.int16) * 255
+    places = inverse.reshape(packed.shape)
+    often = [
+        int(index) for index in np.argsort(-counts, kind="stable") if counts[index] >= SMALLEST_SEGMENT * packed.size
+    ]
+    chosen = _wide_ones(colours, often[:MOST_SEGMENTS], places)
+    stems = [PurePath(name).stem for name in picture.name.split("+")]
+    names = stems if len(stems) == channels else [str(number) for number in range(1, channels + 1)]
+    own = [tuple(int(value) for value in colour) for colour in colours[[*chosen]]]
+    called = ["+".join(name for name, value in zip(names, colour, strict=True) if value) or "nothing" for colour in own]
+    return _found(zip(called, own, strict=True), _labels(colours, chosen, places), picture.alpha)
+
+
+def _found(parts: Iterable[tuple[str, tuple[int, ...]]], labels: Tensor, alpha: Tensor | None) -> list[Segment]:
+    """Segments of names and colours from the numbers of pixels `(1, 1, H, W)`, without what is transparent."""
     found = []
-    for number, (colour, name) in enumerate(zip(own, _names_of(own), strict=True)):
+    for number, (name, colour) in enumerate(parts):
         mask = labels == number
-        if picture.alpha is not None:
-            mask &= picture.alpha > 0
+        if alpha is not None:
+            mask &= alpha > 0
         found.append(Segment(name, colour, mask))
     return sorted((one for one in found if one.share > 0), key=lambda one: -one.share)
 

@@ -1,0 +1,160 @@
+"""Two trunks as one encoder: the first for its own layers, the second for those after them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from impasto.encoders import load_encoder
+from impasto.encoders.storage import HEADER, save_encoder
+from impasto.encoders.tiling import tiles
+from impasto.encoders.vgg import VGG, Configuration, joined, layer_geometry
+from impasto.encoders.weights import weights_checksum
+from impasto.errors import WeightsError
+from impasto.machine import bytes_per_pixel
+
+FIRST = Configuration("two", (4, 6), (2, 1), channel_order="BGR", readouts={"relu2_1": 9})
+BELOW = Configuration("two", (3, 5, 7), (2, 2, 1), mean=(0.1, 0.2, 0.3), readouts={"relu3_1": 8})
+ALL = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def trunk(configuration: Configuration) -> VGG:
+    encoder = VGG(configuration).double().requires_grad_(False)
+    for convolution in (*encoder.convolutions.values(), *encoder.readouts.values()):
+        nn.init.kaiming_normal_(convolution.weight)
+        nn.init.uniform_(convolution.bias, 0.0, 0.2)
+    return encoder
+
+
+@pytest.fixture
+def both() -> tuple[VGG, VGG, VGG]:
+    """The two trunks, and the encoder that they make together."""
+    first, below = trunk(FIRST), trunk(BELOW)
+    return first, below, joined(first, below)
+
+
+def picture(height: int = 24, width: int = 32) -> Tensor:
+    return torch.rand(1, 3, height, width, dtype=torch.float64)
+
+
+def test_each_layer_is_that_of_its_trunk(both: tuple[VGG, VGG, VGG]) -> None:
+    first, below, encoder = both
+    x = picture()
+    features = encoder(x, ALL)
+    own, deeper = first(x, first.layers), below(x, below.layers)
+    assert encoder.layers == ALL
+    for layer in ALL:
+        expected = own[layer] if layer in first.layers else deeper[layer]
+        assert torch.equal(features[layer], expected)
+        assert features[layer].shape[1] == encoder.channels(layer)
+    assert encoder.geometry == layer_geometry(BELOW) | layer_geometry(FIRST)
+    assert encoder(x, ["relu3_1"]).keys() == {"relu3_1"}
+    assert encoder(x, ["relu1_2"]).keys() == {"relu1_2"}
+    assert encoder(x, []) == {}
+
+
+def test_the_gradient_is_that_of_both(both: tuple[VGG, VGG, VGG]) -> None:
+    first, below, encoder = both
+
+    def gradient(*parts: tuple[VGG, str]) -> Tensor:
+        x = picture_of_ones().requires_grad_()
+        sum((one(x, [layer])[layer].square().sum() for one, layer in parts), start=torch.zeros(())).backward()
+        assert x.grad is not None
+        return x.grad
+
+    together = gradient((encoder, "relu2_1"), (encoder, "relu3_1"))
+    torch.testing.assert_close(together, gradient((first, "relu2_1"), (below, "relu3_1")))
+
+
+def picture_of_ones() -> Tensor:
+    return torch.linspace(0, 1, 3 * 24 * 32, dtype=torch.float64).view(1, 3, 24, 32)
+
+
+def test_another_pooling_and_padding_are_both_trunks(both: tuple[VGG, VGG, VGG]) -> None:
+    first, below, encoder = both
+    x = picture()
+    for varied, one, other in (
+        (encoder.with_pooling("average"), first.with_pooling("average"), below.with_pooling("average")),
+        (encoder.with_padding("circular"), first.with_padding("circular"), below.with_padding("circular")),
+        (encoder.without_readouts(), first.without_readouts(), below.without_readouts()),
+    ):
+        assert torch.equal(varied(x, ["relu2_1"])["relu2_1"], one(x, ["relu2_1"])["relu2_1"])
+        assert torch.equal(varied(x, ["relu3_1"])["relu3_1"], other(x, ["relu3_1"])["relu3_1"])
+    assert not torch.equal(encoder(x, ALL)["relu3_1"], encoder.with_pooling("average")(x, ALL)["relu3_1"])
+
+
+def test_what_is_computed_is_what_layers_need(both: tuple[VGG, VGG, VGG]) -> None:
+    first, below, encoder = both
+    assert first.activations(["relu2_1"]) == 4 + 4 + (6 + 9) / 4
+    assert below.activations(["relu3_1"]) == 3 + 3 + 5 / 4 + 5 / 4 + (7 + 8) / 16
+    for layers in (["relu2_1"], ["relu3_1"], ["relu1_1", "relu3_1"], []):
+        own, deeper = ([layer for layer in layers if (layer in first.layers) == is_first] for is_first in (True, False))
+        assert encoder.activations(layers) == first.activations(own) + below.activations(deeper)
+    assert bytes_per_pixel(encoder, ["relu3_1"]) == bytes_per_pixel(below, ["relu3_1"])
+
+
+def test_tiles_have_the_features_of_the_whole(both: tuple[VGG, VGG, VGG]) -> None:
+    encoder = both[-1]
+    x = picture(64, 96)
+    whole = encoder(x, ["relu2_1", "relu3_1"])
+    parts = tiles(encoder, ["relu2_1", "relu3_1"], 64, 96, 32)
+    assert len(parts) > 1
+    for tile in parts:
+        features = encoder(tile.of(x), ["relu2_1", "relu3_1"])
+        for layer, values in features.items():
+            rows, columns = tile.core_of(layer)
+            torch.testing.assert_close(values[..., rows, columns], whole[layer][(..., *tile.place(layer))])
+
+
+def test_both_trunks_are_in_the_file(both: tuple[VGG, VGG, VGG], tmp_path: Path) -> None:
+    encoder = both[-1]
+    save_encoder(encoder, tmp_path / "two.safetensors", dtype=torch.float32)
+    again = load_encoder(tmp_path / "two.safetensors")
+    assert again.configuration == encoder.configuration
+    x = picture().float()
+    for layer, values in encoder.float()(x, ALL).items():
+        torch.testing.assert_close(again(x, [layer])[layer], values)
+    assert weights_checksum(again) == weights_checksum(encoder)
+    with torch.no_grad():
+        assert again.below is not None
+        again.below.convolution("relu3_1").weight[0] += 1
+    assert weights_checksum(again) != weights_checksum(encoder)
+
+
+@pytest.mark.parametrize(
+    ("below", "sentence"),
+    [
+        (replace(BELOW, widths=(3, 5), convolutions=(2, 1), readouts={}), "impossible below"),  # nothing deeper
+        (
+            replace(BELOW, widths=(3, 5, 7), convolutions=(1, 2, 1), readouts={}),
+            "impossible below",
+        ),  # relu1_2 is missing
+        (replace(BELOW, padding="odd"), "impossible below"),
+        (replace(BELOW, below=BELOW), "impossible below"),
+        (
+            replace(BELOW, widths=(3, 5, 8)),
+            r"below.conv3_1.weight has the shape \(7, 5, 3, 3\), expected \(8, 5, 3, 3\)",
+        ),
+    ],
+)
+def test_a_file_with_an_impossible_second_trunk(
+    both: tuple[VGG, VGG, VGG], tmp_path: Path, below: Configuration, sentence: str
+) -> None:
+    path = tmp_path / "two.safetensors"
+    save_encoder(both[-1], path)
+    save_file(load_file(path), path, {HEADER: replace(FIRST, below=below).to_json()})
+    with pytest.raises(WeightsError, match=sentence):
+        load_encoder(path)
