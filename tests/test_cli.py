@@ -439,6 +439,9 @@ def test_a_mask_is_an_input_and_never_written(transfer: Command) -> None:
         (("--region-styles", "green:1"), 2, "region_styles: needs a segmentation of the content beside it"),
         (("--segmentation", "map.png", "--region-styles", "green"), 2, "region_styles: 'green' is not allowed"),
         (("--segmentation", "map.png", "--region-content", "sky:2"), 2, "region_content: sky is no region"),
+        (("--style-weights", "-1,2"), 2, "style_weights: '-1,2' is not allowed, it needs numbers of at least 0"),
+        (("--memory", "-4GB"), 2, "memory -4GB: needs an amount of at least 1MB"),
+        (("--style-strength", "-.5"), 2, "style_strength: '-.5' is not allowed, it should be at least 0"),
     ],
 )
 def test_wrong_regions_are_one_sentence(transfer: Command, words: tuple[str, ...], code: int, sentence: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill import plain_crops, read_pictures
+from distill import natural_crops, read_pictures
 from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG, joined
 from impasto.machine import Machine
@@ -61,10 +61,8 @@ STRENGTHS = (0.5, 1.0, 2.0)
 def main() -> None:
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    pictures = read_pictures([options.data / "training/photos" / one for one in ("caltech101", "clothing", "grocery")])[
-        ::8
-    ]
-    crops = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
+    folders = [options.data / "training/photos" / one for one in ("caltech101", "clothing", "grocery")]
+    crops = natural_crops(read_pictures(folders))
     exact, reduced = (normalised(t(options.teachers), crops) for t in (exact_teacher, reduced_teacher))
     teachers = joined(exact, reduced)
     for content, style in PAIRS[: options.pairs]:

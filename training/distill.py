@@ -1,16 +1,17 @@
 """Train one of the two trunks of `lite`, which predict their teachers' features through 1x1 heads.
 
-    python training/distill.py shallow --pictures PHOTOS ART --teachers TEACHERS --out shallow --steps 20000
-    python training/distill.py deep --pictures PHOTOS ART --teachers TEACHERS --out deep --steps 20000
+    python training/distill.py shallow --photos PHOTOS --art ART --teachers TEACHERS --out shallow --steps 20000
+    python training/distill.py deep --photos PHOTOS --art ART --teachers TEACHERS --out deep --steps 20000
 
 The shallow one learns the first layers of the original VGG-19, the deep one those of the reduced VGG-19 beyond. Each
 learns all its teacher's layers on the way, not only those that are wanted.
 
 Random initialisation, fixed seed. Every target channel is in units of its standard deviation, so the loss of a layer
 is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Most of the
-weight goes to channels in proportion to their share of a Gram matrix: a few rarely active ones carry most of it, and
-uniform weights leave just those unlearned. The Gram matrices themselves are compared: a prediction that is right on
-average of what cannot be known is too weak, and painted pictures would be as weak.
+weight goes to channels as losses weigh them, that is in units of their mean activation over photographs: a few rarely
+active ones carry most of it, and uniform weights leave just those unlearned. The Gram matrices themselves are
+compared: a prediction that is right on average of what cannot be known is too weak, and painted pictures would be as
+weak.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
 that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
 features, or by the reduced teacher's (`painted.py`). A checkpoint every few minutes; starting again with the same
@@ -76,6 +77,8 @@ PLANS = {
         {"relu4_1": 0.5, "relu5_1": 0.5},
     ),
 }
+EVENLY = 0.2
+"""Share of the weight that all channels have alike."""
 BY_TEACHER = 0.4  # of the paintings to learn from
 # Positions at the border, by block: the paddings of the teachers are others than the student's.
 RIM = {1: 4, 2: 4, 3: 3, 4: 2, 5: 1}
@@ -91,14 +94,15 @@ def main() -> None:
     print("options", vars(options), flush=True)
 
     plan = PLANS[options.trunk]
-    pictures = [picture.to(options.device) for picture in read_pictures(options.pictures)]
+    photos = read_pictures(options.photos)
+    pictures = [picture.to(options.device) for picture in [*read_pictures(options.art), *photos]]
     random.Random(0).shuffle(pictures)
     held_out, pictures = pictures[:HELD_OUT], pictures[HELD_OUT:]
     print(f"{len(pictures)} pictures to learn from, {len(held_out)} held out", flush=True)
     reduced = reduced_teacher(options.teachers).to(options.device)
     model = exact_teacher(options.teachers).to(options.device) if options.trunk == "shallow" else deepcopy(reduced)
     teach = Teacher(model, plan.layers)
-    teach.standardise([plain_crops(held_out[i : i + 16], 128) for i in range(0, HELD_OUT, 16)])
+    teach.standardise(natural_crops(photos, options.device))
 
     configuration = plan.configuration(options.widths or plan.widths)
     student, average = (Student(configuration, teach.widths).to(options.device) for _ in range(2))
@@ -114,6 +118,7 @@ def main() -> None:
     test = [(x := plain_crops(held_out[i : i + 16], 128), teach(x)) for i in range(0, HELD_OUT, 16)]
     if options.bfloat16:
         teach.model.bfloat16()
+    importance = {layer: EVENLY + (1 - EVENLY) * weights for layer, weights in teach.weights.items()}
     bases = [group["lr"] for group in (*muon.param_groups, *adam.param_groups)]
     painted = Painted()
     buffer: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
@@ -140,7 +145,7 @@ def main() -> None:
         with torch.autocast(options.device, torch.bfloat16, enabled=options.bfloat16):
             predictions = student(crops, targets)
         predictions = {name: values.float() for name, values in predictions.items()}
-        losses = residuals(predictions, targets, teach.importance)
+        losses = residuals(predictions, targets, importance)
         losses |= gram_errors(predictions, targets, {layer: teach.gains[layer] for layer in plan.grams})
         total = sum(plan.count[name] * value for name, value in losses.items()) / sum(plan.layers.values())
         muon.zero_grad(set_to_none=True)
@@ -156,14 +161,15 @@ def main() -> None:
             running[name] = 0.98 * running.get(name, value) + 0.02 * value
         if (step + 1) % options.report == 0 or step + 1 == options.steps:
             average.trunk.measure_norms([crops for crops, _ in buffer])
-            report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test))
+            report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test, teach.weights))
             save(options.out, step + 1, student, average, teach.moments, muon, adam)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("trunk", choices=[*PLANS])
-    parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders, searched deeply")
+    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders, searched deeply")
+    parser.add_argument("--art", type=Path, nargs="+", required=True, help="the same of paintings")
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
@@ -195,22 +201,26 @@ class Teacher:
         self.model, self.layers = model, tuple(layers)
         self.widths = {layer: model.channels(layer) for layer in self.layers}
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
-        self.importance: dict[str, Tensor] = {}
         self.gains: dict[str, Tensor] = {}
         """From the units of the targets to a mean activation of 1."""
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Of the channels, as losses weigh them; their mean is 1."""
+        return {layer: gain.square() / gain.square().mean() for layer, gain in self.gains.items()}
+
     @torch.no_grad()
-    def standardise(self, batches: list[Tensor]) -> None:
-        features = [self.model(x, self.layers) for x in batches]
+    def standardise(self, batches: Sequence[Tensor]) -> None:
+        """Measure the units on photographs: a few thousand positions of each picture are enough."""
+        features = [
+            {k: v[:, :, 1::4, 1::4].contiguous() for k, v in self.model(x, self.layers).items()} for x in batches
+        ]
         for layer in self.layers:
             values = torch.cat([f[layer] for f in features])
             mean = values.mean((0, 2, 3), keepdim=True)
             std = values.std((0, 2, 3), keepdim=True)
             self.moments[layer] = mean, std.clamp(min=1e-3 * float(std.max()))
             self.gains[layer] = self.moments[layer][1] / unit_of(mean)
-            alive = mean > 1e-3 * mean.max()
-            energy = torch.where(alive, 1 + (std / mean.clamp(min=1e-12)).square(), 0.0)  # of mean-1 activations
-            self.importance[layer] = 0.2 + 0.8 * energy / energy.mean()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
@@ -283,14 +293,10 @@ class Student(nn.Module):
 
 
 def residuals(
-    predictions: dict[str, Tensor], targets: dict[str, Tensor], importance: dict[str, Tensor] | None = None
+    predictions: dict[str, Tensor], targets: dict[str, Tensor], importance: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Unexplained share of the variance, per layer; of all channels alike without `importance`."""
-    found = {}
-    for name, target in targets.items():
-        errors = (predictions[name] - target).square()
-        found[name] = (errors if importance is None else errors * importance[name]).mean()
-    return found
+    """Unexplained share of the variance, per layer; `importance` weighs its channels."""
+    return {name: ((predictions[name] - target).square() * importance[name]).mean() for name, target in targets.items()}
 
 
 def gram_errors(
@@ -372,6 +378,11 @@ def plain_crops(pictures: list[Tensor], size: int) -> Tensor:
     return torch.cat(crops).contiguous(memory_format=torch.channels_last)
 
 
+def natural_crops(photos: Sequence[Tensor], device: str = "cpu") -> list[Tensor]:
+    """Every eighth of some photographs, in batches: mean activations are 1 over them."""
+    return [plain_crops([*photos[i : i + 128 : 8]], 224).to(device) for i in range(0, len(photos), 128)]
+
+
 def augmented_crops(pictures: list[Tensor], count: int, size: int, odd: bool = True) -> Tensor:
     """Random squares of random scale, flipped, relit; if `odd`, some noisy, blurred or mixed with another picture."""
     x = torch.cat([random_square(random.choice(pictures), size) for _ in range(count)])
@@ -433,10 +444,12 @@ def grow(student: Student, other: dict[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def evaluate(student: Student, test: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
+def evaluate(
+    student: Student, test: list[tuple[Tensor, dict[str, Tensor]]], weights: dict[str, Tensor]
+) -> dict[str, float]:
     sums = dict.fromkeys(student.heads, 0.0)
     for x, targets in test:
-        for name, value in residuals(student(x, targets), targets).items():
+        for name, value in residuals(student(x, targets), targets, weights).items():
             sums[name] += value.item() / len(test)
     return sums
 

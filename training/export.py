@@ -1,6 +1,6 @@
 """Write the two training runs as one encoder's weights: activations normalised, heads as readouts, float16.
 
-python training/export.py --shallow shallow --deep deep --pictures PHOTOS --out src/impasto/encoders/lite.safetensors
+python training/export.py --shallow shallow --deep deep --photos PHOTOS --out src/impasto/encoders/lite.safetensors
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distill import PLANS, Student, encoder_of, load, plain_crops, read_pictures
+from distill import PLANS, Student, encoder_of, load, natural_crops, read_pictures
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, joined, measure_mean_activations, normalise_activations
 
@@ -25,18 +25,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for trunk in PLANS:
         parser.add_argument(f"--{trunk}", type=Path, required=True, help="its training run")
-    parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="natural pictures to normalise on")
+    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="to normalise on, as in the training")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    pictures = read_pictures(options.pictures)[::8]
-    batches = [plain_crops(pictures[i : i + 16], 224) for i in range(0, len(pictures), 16)]
+    batches = natural_crops(read_pictures(options.photos))
     trunks = [trained_trunk(trunk, getattr(options, trunk)) for trunk in PLANS]
     with torch.no_grad():
         for one in trunks:
             normalise_activations(one, measure_mean_activations(one, batches))
     save_encoder(joined(*trunks), options.out, dtype=torch.float16)
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, normalised on {len(pictures)} pictures")
+    print(
+        f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, normalised on {sum(map(len, batches))} photographs"
+    )
 
 
 def trained_trunk(trunk: str, run: Path) -> VGG:

@@ -24,7 +24,7 @@ from impasto.library_commands import library_app
 from impasto.map_command import maps_command
 from impasto.methods import METHODS, Method
 from impasto.options import COMMON, GROUPS, OUTPUT, MachineOptions, OutputOptions, TalkOptions
-from impasto.usage import explain
+from impasto.usage import explain, with_negative_values
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -108,7 +108,7 @@ Act = Callable[..., None]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and exits with 0, 1 (failed), 2 (wrong use) or 130 (interrupted)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = with_negative_values(sys.argv[1:] if arguments is None else arguments)
     for name, value in RUNTIME.items():
         os.environ.setdefault(name, value)
     console = choose_console(quiet="--quiet" in words, events="--json" in words)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from cyclopts import (
     CoercionError,
     CycloptsError,
@@ -14,6 +17,18 @@ from cyclopts import (
 
 from impasto.errors import near_match
 from impasto.methods import METHODS
+
+
+def with_negative_values(words: Sequence[str]) -> list[str]:
+    """The words of a command line, values that begin like `-1` bound to the option before them."""
+    found: list[str] = []
+    for word in words:
+        before = found[-1] if found else ""
+        if re.match(r"-\.?\d", word) and re.fullmatch(r"-[a-z]|--[^=]+", before):
+            found[-1] = f"{before}={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def explain(error: CycloptsError) -> str:

@@ -38,7 +38,8 @@ GREENISH, REDDISH = soft(0, (0.2, 0.7, 0.4)), soft(1, (0.9, 0.2, 0.1))
 def work(lively_path: Path) -> Begin:
     def begin(**values: Any) -> Work:
         fast = {"encoder": str(lively_path), "size": 96, "coarsest": 96, "steps": 20, "tolerance": 0.0}
-        fast |= {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2", "style_strength": 4.0}
+        fast |= {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
+        fast |= {} if values.get("color_only") else {"style_strength": 4.0}
         return transfer(GREENISH, [REDDISH], TransferSettings.of(**fast | values), CPU)
 
     return begin
@@ -139,6 +140,11 @@ def test_half_of_the_colours(work: Begin) -> None:
 def test_colours_alone_go_with_nothing_else(other: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="color_only: takes the colours of one style for the whole picture"):
         TransferSettings.of(color_only=True, **other)
+
+
+def test_colours_alone_have_no_strength_of_painting() -> None:
+    with pytest.raises(UsageError, match="^style_strength, style_scale: count where something is painted"):
+        TransferSettings.of(color_only=True, style_scale=2, style_strength=2)
 
 
 def test_colours_alone_are_those_of_one_style(lively_path: Path) -> None:

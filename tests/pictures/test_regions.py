@@ -218,3 +218,12 @@ def test_small_regions_do_not_vanish_inside(side: int) -> None:
     simple, inside = (at_layers(mask, ENCODER, DEEP, one) for one in ("simple", "inside"))
     for layer in DEEP:
         assert inside[layer].sum() >= LEFT_BY_EROSION * simple[layer].sum() > 0
+
+
+def test_a_mask_in_colours_is_refused_and_a_tint_is_not() -> None:
+    mask = torch.ones(1, 3, 32, 32)
+    mask[:, 0] = 0.9
+    assert mask_of(Picture(mask)).shape == (1, 1, 32, 32)
+    mask[:, 0, :, :4] = 0.2
+    with pytest.raises(UsageError, match=r"^sea.jpg: is in colours, and a mask is grey, white where it acts"):
+        mask_of(Picture(mask, name="sea.jpg"))

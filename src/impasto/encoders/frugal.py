@@ -28,7 +28,8 @@ AXES = {
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
     """The convolution of `x` `(B, C, H, W)`, padded by one position on each side except with padding `none`."""
     if weight.requires_grad or (bias is not None and bias.requires_grad):
-        return _padded_convolution(x, weight, bias, padding)
+        padded: Tensor = _Padding.apply(x, padding)  # type: ignore[no-untyped-call]
+        return F.conv2d(padded, weight, bias, padding=_own_padding(padding))
     result: Tensor = _Convolution.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]
     return result
 
@@ -45,12 +46,24 @@ def crop(x: Tensor, rows: slice, columns: slice) -> Tensor:
     return result
 
 
+class _Padding(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, padding: str) -> Tensor:
+        ctx.padding = padding
+        return _padded(x, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _unpadded(gradient.clone(), ctx.padding), None
+
+
 class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
         ctx.padding, ctx.kind = padding, x.dtype
         ctx.save_for_backward(weight)
-        return _padded_convolution(x, weight, bias, padding)
+        return F.conv2d(_padded(x, padding), weight, bias, padding=_own_padding(padding))
 
     @staticmethod
     @once_differentiable
@@ -60,13 +73,19 @@ class _Convolution(Function):
         return _unpadded(padded, ctx.padding).to(ctx.kind), None, None, None
 
 
-def _padded_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: str) -> Tensor:
-    if padding in SOURCES:
-        x = F.pad(x, (1, 1, 1, 1), mode=padding)
-    elif padding in AXES:
-        rows, columns = AXES[padding]
-        x = F.pad(F.pad(x, (1, 1, 0, 0), mode=columns), (0, 0, 1, 1), mode=rows)
-    return F.conv2d(x, weight, bias, padding=_own_padding(padding))
+def _padded(x: Tensor, padding: str) -> Tensor:
+    """With one more position on each side; PyTorch's own padding takes three times as long."""
+    if padding not in AXES:
+        return x
+    batch, channels, height, width = x.shape
+    shape = batch, channels, height + 2, width + 2
+    whole = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    whole[..., 1:-1, 1:-1] = x
+    for axis, mode in zip((-2, -1), AXES[padding], strict=True):
+        first, last = SOURCES[mode]
+        whole.select(axis, 0).copy_(whole.select(axis, first))
+        whole.select(axis, -1).copy_(whole.select(axis, last))
+    return whole
 
 
 def _own_padding(padding: str) -> int:

@@ -308,7 +308,8 @@ def _by_region(field: str, values: Mapping[str, T] | None, names: Sequence[str],
         if region is not None:
             found[region] = value
         elif not (moves and is_colour(name)):
-            raise UsageError(f"{field}: {name} is no region{near_match(name, known)}; there are {', '.join(known)}")
+            there = ", ".join(f"'{one}'" if " " in one else one for one in known)
+            raise UsageError(f"{field}: {name} is no region{near_match(name, known)}; there are {there}")
     return found
 
 

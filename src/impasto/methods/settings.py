@@ -166,8 +166,13 @@ def _parse_layers(value: Any) -> Any:
         except ValueError:
             layer = ""
         if not layer:
-            raise ValueError(f"needs layers like relu1_1 or relu1_1:0.5, not {_cut(repr(word))}")
+            raise ValueError(f"needs layers like relu1_1 or relu1_1:0.5{_apart(word, value)}")
     return weights
+
+
+def _apart(word: str, value: Any) -> str:
+    """`, not ':2'` of a word that is only a part of what was given, all of which is said anyway."""
+    return "" if value in (word, [word]) else f", not {_cut(repr(word))}"
 
 
 def _check_weights(weights: dict[str, float]) -> dict[str, float]:
@@ -184,7 +189,7 @@ def _parse_pairs(value: Any) -> Any:
     for word in words_of(value):
         name, _, one = (part.strip() for part in word.rpartition(":"))
         if not name or not one:
-            raise ValueError(f"needs pairs like sky:2, not {_cut(repr(word))}")
+            raise ValueError(f"needs pairs like sky:2{_apart(word, value)}")
         if name in pairs:
             raise ValueError(f"should name {name} once")
         pairs[name] = one

@@ -59,6 +59,8 @@ FIT_RADIUS, FIT_RIDGE = 0.02, 1e-3
 """Share of the longest side, and the filter's ε: skies are smooth, lines sharp (by eye, ibid.)."""
 
 LARGEST = 65_536
+OF_PAINTING = ("preset", "style_strength", "content_strength", "style_scale")
+"""Settings that somebody who takes colours alone may expect to act."""
 
 
 class TransferSettings(
@@ -111,6 +113,10 @@ class TransferSettings(
             raise ValueError(
                 "color_only: takes the colours of one style for the whole picture, and paints nothing: leave out "
                 "keep_color, photoreal, masks and segmentation"
+            )
+        if self.color_only and (idle := self.unusual(OF_PAINTING)):
+            raise ValueError(
+                f"{', '.join(idle)}: count where something is painted: leave out either them or color_only"
             )
         if self.photoreal != "full" and self.photoreal_strength != 1:
             raise ValueError("photoreal_strength: counts with --photoreal full alone: leave it out")

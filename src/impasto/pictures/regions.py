@@ -32,6 +32,8 @@ ALIKE = 40
 """Largest difference per channel (0..255) of what counts as the same colour: JPEG files have no even colours."""
 DIMMEST_MASK = 0.1
 """Where no mask is brighter, it is no mask but labels, or nothing at all."""
+MOST_COLOURED = 0.05
+"""Share of a mask that may be in colours; compression adds some."""
 EVEN = 8
 """How far from its colour a pixel of an evenly painted segment may be; compression adds some noise."""
 SMALLEST_CORE = 0.1
@@ -95,6 +97,12 @@ def mask_of(picture: Picture, inverted: bool = False, may_be_black: bool = False
 
     Of one that is black everywhere, or nearly so, nothing is left if it may be; else it raises `UsageError`.
     """
+    spread = picture.pixels.amax(1) - picture.pixels.amin(1)
+    if float((spread > ALIKE / 255).float().mean()) > MOST_COLOURED:
+        raise UsageError(
+            f"{picture.name}: is in colours, and a mask is grey, white where it acts: paint one, or give colours that "
+            "mean regions as --segmentation"
+        )
     grey = picture.pixels.mean(1, keepdim=True)
     mask = 1 - grey if inverted else grey
     if picture.alpha is not None:
