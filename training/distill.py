@@ -80,8 +80,6 @@ PLANS = {
 EVENLY = 0.2
 """Share of the weight that all channels have alike."""
 BY_TEACHER = 0.4  # of the paintings to learn from
-# Positions at the border, by block: the paddings of the teachers are others than the student's.
-RIM = {1: 4, 2: 4, 3: 3, 4: 2, 5: 1}
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
@@ -99,9 +97,10 @@ def main() -> None:
     random.Random(0).shuffle(pictures)
     held_out, pictures = pictures[:HELD_OUT], pictures[HELD_OUT:]
     print(f"{len(pictures)} pictures to learn from, {len(held_out)} held out", flush=True)
-    reduced = reduced_teacher(options.teachers).to(options.device)
-    model = exact_teacher(options.teachers).to(options.device) if options.trunk == "shallow" else deepcopy(reduced)
-    teach = Teacher(model, plan.layers)
+    # Padded as the students are: what these have not learnt of the border, an optimiser fills with noise.
+    exact, reduced = (t(options.teachers).with_padding("replicate") for t in (exact_teacher, reduced_teacher))
+    reduced = reduced.to(options.device)
+    teach = Teacher(exact.to(options.device) if options.trunk == "shallow" else deepcopy(reduced), plan.layers)
     teach.standardise(natural_crops(photos, options.device))
 
     configuration = plan.configuration(options.widths or plan.widths)
@@ -235,9 +234,8 @@ def unit_of(mean: Tensor) -> Tensor:
 
 def sparse(layer: str, features: Tensor) -> Tensor:
     """The positions at which a layer is compared."""
-    step, rim = SPARSE.get(layer, 1), RIM[int(layer[4])]
-    inner = features[:, :, rim:-rim, rim:-rim]
-    return inner[:, :, step // 2 :: step, step // 2 :: step]
+    step = SPARSE.get(layer, 1)
+    return features[:, :, step // 2 :: step, step // 2 :: step]
 
 
 class TrainableVGG(VGG):

@@ -143,7 +143,7 @@ def test_colours_alone_go_with_nothing_else(other: dict[str, str]) -> None:
 
 
 def test_colours_alone_have_no_strength_of_painting() -> None:
-    with pytest.raises(UsageError, match="^style_strength, style_scale: count where something is painted"):
+    with pytest.raises(UsageError, match=r"^style_strength, style_scale: count where something is painted"):
         TransferSettings.of(color_only=True, style_scale=2, style_strength=2)
 
 

@@ -274,7 +274,7 @@ def test_hard_masks_together_are_parts() -> None:
     told = said(own, theirs, match={"sky": "water"})
     assert told.labels is not None
     assert int(told.labels[0, 0, 0, 0]) == int(told.style_labels[0][0, 0, 0, 28])
-    with pytest.raises(UsageError, match="no map of a style has sky; there are"):
+    with pytest.raises(UsageError, match=r"no map of a style has sky; there are"):
         said(own, theirs, match={"sky": "sky"})
 
 
