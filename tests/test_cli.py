@@ -264,6 +264,13 @@ def test_the_five_common_options_come_first(impasto: Command) -> None:
     assert len(options) == len(set(options)) == len(TransferSettings.model_fields) + 8 + 5 + 3
 
 
+def test_help_leaves_out_what_has_no_use(impasto: Command) -> None:
+    options = re.findall(r"^│ (--[a-z-]+)", impasto("semantic", "--help").out, re.MULTILINE)
+    assert "--maps" in options
+    assert not {"--masks", "--segmentation", "--style-loss", "--mix", "--color-only"} & {*options}
+    assert impasto("semantic", "a.jpg", "b.jpg", "--color-only").last_line.startswith("color_only: paints nothing")
+
+
 def test_no_words_at_all_show_the_help(impasto: Command) -> None:
     shown = impasto()
     assert shown.code == 0

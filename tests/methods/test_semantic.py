@@ -388,6 +388,7 @@ def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     assert "patches of relu2_1: usage 0." in shown.err
     assert "100% from a part like their own" in shown.err
     assert read_picture("field.png").height > 300
+    assert "\nfield: field.png\n" in shown.err
     assert "[default: auto]" in impasto("semantic", "--help").out
     shown = impasto("doodle", "harbour-map.png", "starry.jpg", *FAST)
     assert shown.code == 2
