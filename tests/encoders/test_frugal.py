@@ -51,6 +51,24 @@ def test_a_convolution_and_its_gradient(padding: str, layout: torch.memory_forma
     assert_same(lambda v: convolve(v, weight, bias, padding), lambda v: plain_convolution(v, weight, bias, padding), x)
 
 
+@pytest.mark.parametrize("padding", ["replicate", "reflect", "circular", "circular-x", "zeros", "none"])
+def test_a_convolution_that_is_trained(padding: str) -> None:
+    """Its own gradient, and that of what goes in, of which the same is used elsewhere, too."""
+    x = torch.randn(2, 4, 9, 7, dtype=torch.float64)
+    weight = torch.randn(5, 4, 3, 3, dtype=torch.float64).requires_grad_()
+    assert_same(
+        lambda v: convolve(v, weight, None, padding) + v.sum(),
+        lambda v: plain_convolution(v, weight, None, padding) + v.sum(),
+        x,
+    )
+    gradients = []
+    for way in (plain_convolution, convolve):
+        weight.grad = None
+        way(x, weight, None, padding).square().sum().backward()
+        gradients.append(weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
 def test_a_single_position_is_padded_too() -> None:
     x = torch.randn(1, 2, 1, 1, dtype=torch.float64)
     weight = torch.randn(3, 2, 3, 3, dtype=torch.float64)

@@ -91,6 +91,7 @@ def test_another_pooling_and_padding_are_both_trunks(both: tuple[VGG, VGG, VGG])
         (encoder.with_padding("circular"), first.with_padding("circular"), below.with_padding("circular")),
         (encoder.without_readouts(), first.without_readouts(), below.without_readouts()),
     ):
+        assert varied.configuration == joined(one, other).configuration
         assert torch.equal(varied(x, ["relu2_1"])["relu2_1"], one(x, ["relu2_1"])["relu2_1"])
         assert torch.equal(varied(x, ["relu3_1"])["relu3_1"], other(x, ["relu3_1"])["relu3_1"])
     assert not torch.equal(encoder(x, ALL)["relu3_1"], encoder.with_pooling("average")(x, ALL)["relu3_1"])
