@@ -105,9 +105,6 @@ _NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
     """Estimated bytes per pixel of what is looked at in one piece (forward and backward, float32)."""
-    layers = tuple(layers)
-    if not layers:
-        return 0.0
     return 4 * BYTES_PER_ACTIVATION * encoder.activations(layers)
 
 

@@ -69,6 +69,11 @@ def test_a_convolution_that_is_trained(padding: str) -> None:
     torch.testing.assert_close(*gradients)
 
 
+def test_a_single_position_has_nothing_to_reflect() -> None:
+    with pytest.raises(ValueError, match="1×3 positions have nothing to reflect"):
+        convolve(torch.randn(1, 2, 3, 1), torch.randn(3, 2, 3, 3), None, "reflect")
+
+
 def test_a_single_position_is_padded_too() -> None:
     x = torch.randn(1, 2, 1, 1, dtype=torch.float64)
     weight = torch.randn(3, 2, 3, 3, dtype=torch.float64)

@@ -311,3 +311,14 @@ def test_whole_numbers_of_an_array_are_labels(tmp_path: Path) -> None:
     assert read_map(tmp_path / "shares.npy").pixels.shape[1] == 1
     np.save(tmp_path / "many.npy", labels * 2)
     assert read_map(tmp_path / "many.npy").pixels.shape[1] == 1
+
+
+@pytest.mark.parametrize("channels", [6, 40])
+def test_masks_that_make_no_parts_are_shades(channels: int) -> None:
+    """Too many of them, one of each, or noise of which nothing is frequent or wide."""
+    if channels == 40:
+        columns = Picture(torch.eye(channels).repeat_interleave(4, 1)[None, :, None].expand(1, -1, 16, -1))
+        assert said(columns, columns).labels is None
+        return
+    noise = (torch.rand(1, channels, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    assert said(Picture(noise), Picture(noise)).labels is None

@@ -74,10 +74,15 @@ class _Convolution(Function):
 
 
 def _padded(x: Tensor, padding: str) -> Tensor:
-    """With one more position on each side; PyTorch's own padding takes three times as long."""
+    """With one more position on each side, in one pass: PyTorch's own padding goes through other layouts.
+
+    Raises ValueError where there is nothing to reflect.
+    """
     if padding not in AXES:
         return x
     batch, channels, height, width = x.shape
+    if padding == "reflect" and min(height, width) < 2:
+        raise ValueError(f"{width}×{height} positions have nothing to reflect")
     shape = batch, channels, height + 2, width + 2
     whole = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     whole[..., 1:-1, 1:-1] = x

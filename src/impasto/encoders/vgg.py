@@ -1,4 +1,4 @@
-"""One configurable VGG trunk; `lite`, `vgg19` and `vgg19-caffe` are three configurations of it.
+"""One configurable VGG trunk, or two that are read as one; `lite`, `vgg19` and `vgg19-caffe` are configurations of it.
 
 Blocks of 3x3 convolutions and ReLU with 2x2 pooling between the blocks (Simonyan & Zisserman 2014,
 configuration E). A layer is named after its block and its place in it: `relu4_2` is the output of
@@ -115,16 +115,16 @@ class VGG(nn.Module):
         super().__init__()
         self.configuration = configuration
         self.below = None if configuration.below is None else VGG(configuration.below)
-        self.trunk = layer_geometry(configuration)
-        self.geometry = _joined(self.trunk, self.below)
+        self.own_geometry = layer_geometry(configuration)
+        self.geometry = _geometry_of_both(self.own_geometry, self.below)
         self.convolutions = nn.ModuleDict()
         channels = 3
-        for layer, place in self.trunk.items():
+        for layer, place in self.own_geometry.items():
             self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
             channels = place.channels
         self.readouts = nn.ModuleDict()
         for layer, width in configuration.readouts.items():
-            self.readouts[layer] = nn.Conv2d(self.trunk[layer].channels, width, 1)
+            self.readouts[layer] = nn.Conv2d(self.own_geometry[layer].channels, width, 1)
         self.register_buffer("mean", torch.tensor(configuration.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(configuration.std).view(3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -144,9 +144,9 @@ class VGG(nn.Module):
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         wanted = self.check_layers(layers)
-        deeper = wanted - self.trunk.keys()
+        deeper = wanted - self.own_geometry.keys()
         features: dict[str, Tensor] = {}
-        if wanted := wanted & self.trunk.keys():
+        if wanted := wanted & self.own_geometry.keys():
             features = self._own(picture, wanted)
         if self.below is not None and deeper:
             features |= self.below(picture, deeper)
@@ -156,7 +156,7 @@ class VGG(nn.Module):
         """The features of layers of the first trunk, at least one."""
         features: dict[str, Tensor] = {}
         x = self._normalise(picture)
-        for layer, place in self.trunk.items():
+        for layer, place in self.own_geometry.items():
             x = self._convolve(x, layer)
             if layer in wanted or not place.pooled or self.configuration.pooling == "average":
                 x = F.relu(x, inplace=True)
@@ -170,16 +170,16 @@ class VGG(nn.Module):
 
     def channels(self, layer: str) -> int:
         """Channels of the features of a layer."""
-        if layer not in self.trunk and self.below is not None:
+        if layer not in self.own_geometry and self.below is not None:
             return self.below.channels(layer)
         return self.configuration.readouts.get(layer, self.geometry[layer].channels)
 
     def activations(self, layers: Iterable[str]) -> float:
         """How many numbers there are, per pixel, in all that is computed for these layers."""
         wanted = set(layers)
-        own, deeper = wanted & self.trunk.keys(), wanted - self.trunk.keys()
+        own, deeper = wanted & self.own_geometry.keys(), wanted - self.own_geometry.keys()
         count = 0.0 if self.below is None or not deeper else self.below.activations(deeper)
-        for layer, place in self.trunk.items() if own else ():
+        for layer, place in self.own_geometry.items() if own else ():
             read = self.configuration.readouts.get(layer, 0) if layer in own else 0
             count += (place.channels + read) / place.stride**2
             if layer == self.deepest(own):
@@ -232,7 +232,7 @@ class VGG(nn.Module):
         twin.below = None if self.below is None else self.below._varied(**changes)
         below = None if twin.below is None else twin.below.configuration
         twin.configuration = replace(self.configuration, **changes, below=below)
-        twin.trunk, twin.geometry = self.trunk, self.geometry
+        twin.own_geometry, twin.geometry = self.own_geometry, self.geometry
         twin.convolutions = self.convolutions
         twin.readouts = nn.ModuleDict({layer: self.readouts[layer] for layer in twin.configuration.readouts})
         twin.register_buffer("mean", self.mean, persistent=False)
@@ -265,7 +265,7 @@ def joined(first: VGG, below: VGG) -> VGG:
     return both
 
 
-def _joined(trunk: Mapping[str, LayerGeometry], below: VGG | None) -> dict[str, LayerGeometry]:
+def _geometry_of_both(trunk: Mapping[str, LayerGeometry], below: VGG | None) -> dict[str, LayerGeometry]:
     """The geometry of all layers, shallow to deep."""
     return {**trunk, **{layer: own for layer, own in (below.geometry if below else {}).items() if layer not in trunk}}
 
@@ -284,7 +284,7 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
     readouts among it.
     """
     before: Tensor | None = None
-    for layer in encoder.trunk:
+    for layer in encoder.own_geometry:
         convolution = encoder.convolution(layer)
         means = mean_activations[layer].to(convolution.weight)
         scale = means.clamp(min=RARELY_ACTIVE * float(means.mean()))
@@ -308,7 +308,7 @@ def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor]) -> dict[s
     sums: dict[str, Tensor] = {}
     plain = encoder.without_readouts()
     for picture in pictures:
-        for layer, features in plain(picture, plain.trunk).items():
+        for layer, features in plain(picture, plain.own_geometry).items():
             mean = features.float().mean(dim=(0, 2, 3))
             sums[layer] = sums[layer] + mean if layer in sums else mean
     return {layer: total / len(pictures) for layer, total in sums.items()}

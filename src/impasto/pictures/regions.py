@@ -147,7 +147,8 @@ def stacked_segments(picture: Picture) -> list[Segment] | None:
     """The segments of a picture whose channels are hard masks, one of what lies in the same of them, the largest first.
 
     They are called after the picture, whose name is that of a file for each channel with `+` between them: `sky`,
-    `sea+boat`, `nothing`, or else by the numbers of the channels. None for channels that are no hard masks.
+    `sea+boat`, `nothing`, or else by the numbers of the channels. None for channels that are no hard masks, or make
+    more parts than a segmentation may have.
     """
     channels = picture.pixels.shape[1]
     if channels > MOST_MASKS:
@@ -164,7 +165,9 @@ def stacked_segments(picture: Picture) -> list[Segment] | None:
     often = [
         int(index) for index in np.argsort(-counts, kind="stable") if counts[index] >= SMALLEST_SEGMENT * packed.size
     ]
-    chosen = _wide_ones(colours, often[:MOST_SEGMENTS], places)
+    chosen = _wide_ones(colours, often, places)
+    if not 0 < len(chosen) <= MOST_SEGMENTS:
+        return None
     stems = [PurePath(name).stem for name in picture.name.split("+")]
     names = stems if len(stems) == channels else [str(number) for number in range(1, channels + 1)]
     own = [tuple(int(value) for value in colour) for colour in colours[[*chosen]]]
