@@ -282,7 +282,8 @@ def epilogue(facts: dict[str, Any]) -> str:
     """Size, seconds and memory, what else was written, and how to make it again."""
     facts = dict(facts)
     width, height, seconds, memory = (facts.pop(name) for name in ("width", "height", "seconds", "peak_memory"))
-    lines = [f"{width}×{height}   {seconds:.1f} s   peak {memory / 1e9:.1f} GB"]
+    frames = f", {facts.pop('frames')} frames" if "frames" in facts else ""
+    lines = [f"{width}×{height}{frames}   {seconds:.1f} s   peak {memory / 1e9:.1f} GB"]
     again = facts.pop("again")
     return "\n".join([*lines, *(f"{name}: {path}" for name, path in facts.items()), f"again: {again}"])
 
