@@ -45,6 +45,19 @@ def test_moments_are_float32_even_from_bfloat16() -> None:
     assert_close(found.covariance, torch.tensor([[[0.25]]]))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_of_bfloat16_features_are_those_of_float32_nearly(weighted: bool) -> None:
+    half = features(0, channels=32).abs().bfloat16()
+    where = torch.linspace(0, 1, 256).view(1, 1, 16, 16) if weighted else None
+    gradients = []
+    for values in (half, half.float()):
+        values = values.requires_grad_()
+        found = moments_of(values, where)
+        gradients.append(torch.autograd.grad((found.second.square().sum() + found.mean.sum()), values)[0])
+    assert gradients[0].dtype == torch.bfloat16
+    assert (gradients[0].float() - gradients[1]).norm() < 0.005 * gradients[1].norm()
+
+
 def test_a_mixture_has_the_moments_of_the_collage() -> None:
     left, right = features(0, width=4), features(1, width=12)
     mixed = mixture([moments({"a": left}), moments({"a": right})], [0.25, 0.75])["a"]

@@ -132,10 +132,15 @@ class _RectifiedMaxPool(Function):
         spread[..., height:, :] = 0
         spread[..., width:] = 0
         for row, wins, right in zip(_quarters(spread), (upper, lower), (b_wins, d_wins), strict=True):
-            share = gradient * wins
-            torch.mul(share, right, out=row[1])
+            share = _as(gradient, wins).mul_(gradient)
+            torch.mul(share, _as(gradient, right), out=row[1])
             torch.sub(share, row[1], out=row[0])
         return spread
+
+
+def _as(values: Tensor, mask: Tensor) -> Tensor:
+    """A mask as 0 and 1 of the kind of some values; products of two kinds, or of booleans, are several times slower."""
+    return mask.view(torch.int8).to(values.dtype)
 
 
 class _Crop(Function):

@@ -110,7 +110,8 @@ def moment_sums(features: Tensor, where: Tensor | None = None) -> MomentSums:
 class _MomentSums(Function):
     """Block by block, so that on a CPU what is more precise than the features stays in its cache and is never kept.
 
-    The second moments are symmetric, so that their gradient is one product and not two, nor their sum.
+    The second moments are symmetric, so that their gradient is one product and not two, nor their sum; it is as
+    precise as the features, for it becomes theirs.
     """
 
     @staticmethod
@@ -132,10 +133,11 @@ class _MomentSums(Function):
     def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, None]:
         rows, weights = ctx.saved_tensors
         result = torch.empty_like(rows)
-        both = second + second.mT
+        own, both = first.to(rows.dtype), (second + second.mT).to(rows.dtype)
         for place in _places(rows):
-            found = torch.addmm(first[place[0]], rows[place].to(both.dtype), both[place[0]])
-            result[place] = found if weights is None else found.mul_(weights[place])
+            torch.addmm(own[place[0]], rows[place], both[place[0]], out=result[place])
+            if weights is not None:
+                result[place].mul_(weights[place].to(rows.dtype))
         return result, None
 
 
