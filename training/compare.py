@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill import natural_crops, read_pictures
+from crops import natural_crops, read_pictures
 from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG, joined
 from impasto.machine import Machine

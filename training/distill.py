@@ -22,25 +22,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration, joined
+from crops import augmented_crops, natural_crops, plain_crops, read_pictures
+from impasto.encoders.vgg import VGG, Configuration, joined
 from impasto.losses.gram import gram
+from muon import Muon
 from painted import Painted
+from student import Student, encoder_of, grow, sparse, unit_of
 from teachers import DEEP_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
@@ -80,8 +79,6 @@ PLANS = {
 EVENLY = 0.2
 """Share of the weight that all channels have alike."""
 BY_TEACHER = 0.4  # of the paintings to learn from
-# Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
-SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 
 
 def main() -> None:
@@ -227,69 +224,6 @@ class Teacher:
         return {layer: sparse(layer, f).float() / self.moments[layer][1] for layer, f in features.items()}
 
 
-def unit_of(mean: Tensor) -> Tensor:
-    """What becomes 1 in features of these mean activations."""
-    return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
-
-
-def sparse(layer: str, features: Tensor) -> Tensor:
-    """The positions at which a layer is compared."""
-    step = SPARSE.get(layer, 1)
-    return features[:, :, step // 2 :: step, step // 2 :: step]
-
-
-class TrainableVGG(VGG):
-    """The trunk with batch normalisation before every ReLU; without it most channels of the deep blocks die."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        super().__init__(configuration)
-        self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(g.channels) for layer, g in self.geometry.items()})
-
-    def _convolve(self, x: Tensor, layer: str) -> Tensor:
-        return self.norms[layer](super()._convolve(x, layer))
-
-    @torch.no_grad()
-    def measure_norms(self, batches: list[Tensor]) -> None:
-        """Set the normalisations' statistics to those of these pictures."""
-        for norm in self.norms.values():
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean
-        self.train()
-        for x in batches:
-            self(x, self.layers)
-        self.eval()
-
-    @torch.no_grad()
-    def folded(self) -> VGG:
-        """The same function as a plain trunk: each normalisation goes into the convolution before it."""
-        plain = VGG(self.configuration)
-        for layer in self.layers:
-            norm, source, target = self.norms[layer], self.convolution(layer), plain.convolution(layer)
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            target.weight.copy_(source.weight * scale.view(-1, 1, 1, 1))
-            target.bias.copy_((source.bias - norm.running_mean) * scale + norm.bias)
-        return plain.eval()
-
-
-class Student(nn.Module):
-    """The trunk and its rectified heads."""
-
-    def __init__(self, configuration: Configuration, targets: Mapping[str, int]) -> None:
-        super().__init__()
-        self.trunk = TrainableVGG(configuration)
-        self.heads = nn.ModuleDict(
-            {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
-        )
-        for convolution in self.trunk.convolutions.values():
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)
-        self.to(memory_format=torch.channels_last)
-
-    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        features = self.trunk(x, layers)
-        return {layer: F.relu(self.heads[layer](sparse(layer, f))) for layer, f in features.items()}
-
-
 def residuals(
     predictions: dict[str, Tensor], targets: dict[str, Tensor], importance: dict[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -309,136 +243,9 @@ def gram_errors(
     return found
 
 
-class Muon(torch.optim.Optimizer):
-    """Nesterov momentum whose update is orthogonalised by Newton-Schulz steps (Jordan et al. 2024)."""
-
-    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
-
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                if not state:
-                    state["m"] = torch.zeros_like(p)
-                state["m"].lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(state["m"], group["momentum"]).reshape(len(p), -1)
-                update = orthogonalised(update) * max(1, update.shape[0] / update.shape[1]) ** 0.5
-                p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(update.reshape(p.shape), alpha=-group["lr"])
-
-
-def orthogonalised(g: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: five quintic Newton-Schulz steps."""
-    x = g / (g.norm() + 1e-7)
-    if tall := x.shape[0] > x.shape[1]:
-        x = x.T
-    for _ in range(5):
-        a = x @ x.T
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.T if tall else x
-
-
 def learning_rate(step: int, steps: int, decay: float) -> float:
     """Short warm-up, constant, then linear to zero over the last `decay` of the steps."""
     return min(1.0, (step + 1) / 200, (steps - step) / (decay * steps))
-
-
-def read_pictures(folders: list[Path]) -> list[Tensor]:
-    """All pictures as bytes `(3, H, W)`, shorter side at most 256."""
-    found = []
-    for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".png"}):
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        if min(picture.size) < 96:
-            continue
-        scale = 256 / min(picture.size)
-        if scale < 1:
-            picture = picture.resize([round(s * scale) for s in picture.size], Image.Resampling.LANCZOS)
-        found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
-    return found
-
-
-def part(picture: Tensor, top: int, left: int, size: int, wanted: int) -> Tensor:
-    """A square of a picture as `(1, 3, wanted, wanted)`, 0..1."""
-    square = picture[None, :, top : top + size, left : left + size].float() / 255
-    return square if size == wanted else F.interpolate(square, (wanted, wanted), mode="bilinear", antialias=True)
-
-
-def plain_crops(pictures: list[Tensor], size: int) -> Tensor:
-    """Centre squares, resized."""
-    crops = []
-    for picture in pictures:
-        h, w = picture.shape[1:]
-        side = min(h, w)
-        crops.append(part(picture, (h - side) // 2, (w - side) // 2, side, size))
-    return torch.cat(crops).contiguous(memory_format=torch.channels_last)
-
-
-def natural_crops(photos: Sequence[Tensor], device: str = "cpu") -> list[Tensor]:
-    """Every eighth of some photographs, in batches: mean activations are 1 over them."""
-    return [plain_crops([*photos[i : i + 128 : 8]], 224).to(device) for i in range(0, len(photos), 128)]
-
-
-def augmented_crops(pictures: list[Tensor], count: int, size: int, odd: bool = True) -> Tensor:
-    """Random squares of random scale, flipped, relit; if `odd`, some noisy, blurred or mixed with another picture."""
-    x = torch.cat([random_square(random.choice(pictures), size) for _ in range(count)])
-    gain = 1 + 0.2 * torch.randn(count, 1, 1, 1, device=x.device)
-    tint = 0.06 * torch.randn(count, 3, 1, 1, device=x.device)
-    x = (x - 0.5) * gain + 0.5 + tint
-    for i in range(count if odd else 0):
-        kind = random.random()
-        if kind < 0.1:
-            x[i] += random.uniform(0, 0.06) * torch.randn_like(x[i])
-        elif kind < 0.2:
-            other = x[random.randrange(count)]
-            x[i] = x[i].lerp(other, random.uniform(0.1, 0.5))
-        elif kind < 0.3:
-            small = F.avg_pool2d(x[i : i + 1], 2)
-            blurred = F.interpolate(small, (size, size), mode="bilinear")[0]
-            x[i] = x[i].lerp(blurred, random.uniform(-1.0, 1.0))  # negative: sharpened
-    return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
-
-
-def random_square(picture: Tensor, size: int) -> Tensor:
-    h, w = picture.shape[1:]
-    side = min(h, w)
-    crop = min(side, max(96, round(math.exp(random.uniform(math.log(min(size, side)), math.log(side))))))
-    square = part(picture, random.randint(0, h - crop), random.randint(0, w - crop), crop, size)
-    if random.random() < 0.5:
-        square = square.flip(3)
-    return square.transpose(2, 3) if random.random() < 0.25 else square
-
-
-@torch.no_grad()
-def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], layers: Iterable[str] | None = None) -> VGG:
-    """A plain trunk with readouts in place of the heads of these layers, or of all.
-
-    The readouts are the teacher's features, of mean activation 1.
-    """
-    trunk = student.trunk.folded()
-    readouts = {layer: student.heads[layer].out_channels for layer in layers or student.heads}
-    encoder = VGG(replace(trunk.configuration, readouts=readouts))
-    encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
-    for layer in readouts:
-        head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
-        gain = std / unit_of(mean)
-        readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
-        readout.bias.copy_(gain.flatten() * head.bias)
-    return encoder.eval().to(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def grow(student: Student, other: dict[str, Tensor]) -> None:
-    """Copy a student of other widths; what reads new channels starts at zero: only narrower layers lose something."""
-    for name, value in student.state_dict().items():
-        if (old := other.get(name)) is None:
-            continue  # a head that it did not have
-        if value.ndim == 4:
-            value[:, old.shape[1] :] = 0
-        shared = tuple(slice(min(sides)) for sides in zip(old.shape, value.shape, strict=True))
-        value[shared] = old[shared]
 
 
 @torch.no_grad()

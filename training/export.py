@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
-from distill import PLANS, Student, encoder_of, load, natural_crops, read_pictures
+from crops import natural_crops, read_pictures
+from distill import PLANS, load
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, joined, measure_mean_activations, normalise_activations
+from student import Student, encoder_of
 
 WANTED = {
     "shallow": ("relu2_1", "relu2_2", "relu3_1"),

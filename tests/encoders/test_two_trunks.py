@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from impasto.encoders import load_encoder
 from impasto.encoders.storage import HEADER, save_encoder
-from impasto.encoders.tiling import tiles
-from impasto.encoders.vgg import VGG, Configuration, joined, layer_geometry
+from impasto.encoders.tiling import tiles, times_the_work
+from impasto.encoders.vgg import VGG, Configuration, Padding, joined, layer_geometry
 from impasto.encoders.weights import weights_checksum
 from impasto.errors import WeightsError
 from impasto.machine import bytes_per_pixel
+from impasto.synthesis.objective import encode_core
 
 FIRST = Configuration("two", (4, 6), (2, 1), channel_order="BGR", readouts={"relu2_1": 9})
 BELOW = Configuration("two", (3, 5, 7), (2, 2, 1), mean=(0.1, 0.2, 0.3), readouts={"relu3_1": 8})
@@ -107,17 +108,29 @@ def test_what_is_computed_is_what_layers_need(both: tuple[VGG, VGG, VGG]) -> Non
     assert bytes_per_pixel(encoder, ["relu3_1"]) == bytes_per_pixel(below, ["relu3_1"])
 
 
-def test_tiles_have_the_features_of_the_whole(both: tuple[VGG, VGG, VGG]) -> None:
-    encoder = both[-1]
+@pytest.mark.parametrize("padding", ["replicate", "circular"])
+def test_tiles_have_the_features_of_the_whole(both: tuple[VGG, VGG, VGG], padding: Padding) -> None:
+    encoder = both[-1].with_padding(padding)
+    layers = ["relu2_1", "relu3_1"]
     x = picture(64, 96)
-    whole = encoder(x, ["relu2_1", "relu3_1"])
-    parts = tiles(encoder, ["relu2_1", "relu3_1"], 64, 96, 32)
+    whole = encoder(x, layers)
+    parts = tiles(encoder, layers, 64, 96, 32)
     assert len(parts) > 1
     for tile in parts:
-        features = encoder(tile.of(x), ["relu2_1", "relu3_1"])
-        for layer, values in features.items():
-            rows, columns = tile.core_of(layer)
-            torch.testing.assert_close(values[..., rows, columns], whole[layer][(..., *tile.place(layer))])
+        for layer, values in encode_core(encoder, tile.of(x), layers, tile).items():
+            torch.testing.assert_close(values, whole[layer][(..., *tile.place(layer))])
+
+
+def test_each_trunk_sees_no_more_of_a_tile_than_it_needs(both: tuple[VGG, VGG, VGG]) -> None:
+    encoder, layers = both[-1], ["relu2_1", "relu3_1"]
+    seen = {}
+    encoder.register_forward_pre_hook(lambda _, given: seen.update({given[1]: tuple(given[0].shape[-2:])}))
+    (tile, *_) = parts = tiles(encoder, layers, 32, 64, 32)
+    encode_core(encoder, tile.of(picture(32, 64)), layers, tile)
+    assert seen == {("relu2_1",): (32, 32 + 6), ("relu3_1",): (32, 32 + 12)}
+    first, below = (encoder.activations(own) for own in encoder.by_trunk(layers))
+    seen_by_both = (first * (32 + 6) + below * (32 + 12)) / (first + below)
+    assert times_the_work(encoder, layers, parts) == pytest.approx(1.5 * seen_by_both / 32)
 
 
 def test_both_trunks_are_in_the_file(both: tuple[VGG, VGG, VGG], tmp_path: Path) -> None:

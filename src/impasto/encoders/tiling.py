@@ -7,7 +7,7 @@ its core, the core's features are what they are in the whole picture, and so are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -68,6 +68,18 @@ class Tile:
         """The core in the tile, in pixels."""
         return _within(self.core_rows, self.rows[0]), _within(self.core_columns, self.columns[0])
 
+    def narrowed(self, halo: int) -> Tile:
+        """The same core with a halo of at most so many pixels."""
+        rows, columns = (
+            (max(outer[0], core[0] - halo), min(outer[1], core[1] + halo))
+            for core, outer in ((self.core_rows, self.rows), (self.core_columns, self.columns))
+        )
+        return replace(self, rows=rows, columns=columns)
+
+    def within(self, larger: Tile) -> tuple[slice, slice]:
+        """Where the tile lies, halo and all, in one with a larger halo, in pixels."""
+        return _within(self.rows, larger.rows[0]), _within(self.columns, larger.columns[0])
+
     def place(self, layer: str) -> tuple[slice, slice]:
         """The core in the whole picture's features of a layer."""
         stride = self.strides[layer]
@@ -106,12 +118,17 @@ def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: in
     ]
 
 
-def times_the_work(parts: Sequence[Tile]) -> float:
+def times_the_work(encoder: VGG, layers: Iterable[str], parts: Sequence[Tile]) -> float:
     """How many times the work of one piece these tiles are: their halos, and half a step more for the sums."""
     if len(parts) == 1:
         return 1.0
-    seen = sum((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in parts)
-    return 1.5 * seen / (parts[0].height * parts[0].width)
+    work, whole = 0.0, parts[0].height * parts[0].width * encoder.activations(layers := tuple(layers))
+    for own in encoder.by_trunk(layers):
+        seen = (tile.narrowed(halo_of(encoder, own)) for tile in parts)
+        work += encoder.activations(own) * sum(
+            (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in seen
+        )
+    return 1.5 * work / whole
 
 
 def halo_of(encoder: VGG, layers: Iterable[str]) -> int:

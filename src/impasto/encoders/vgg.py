@@ -174,6 +174,15 @@ class VGG(nn.Module):
             return self.below.channels(layer)
         return self.configuration.readouts.get(layer, self.geometry[layer].channels)
 
+    def by_trunk(self, layers: Iterable[str]) -> list[tuple[str, ...]]:
+        """The layers that one trunk computes, for each trunk that computes any."""
+        wanted = tuple(layers)
+        own, deeper = (
+            tuple(layer for layer in wanted if (layer in self.own_geometry) == is_own) for is_own in (True, False)
+        )
+        below = [] if self.below is None else self.below.by_trunk(deeper)
+        return [own, *below] if own else below
+
     def activations(self, layers: Iterable[str]) -> float:
         """How many numbers there are, per pixel, in all that is computed for these layers."""
         wanted = set(layers)

@@ -16,7 +16,7 @@ from impasto.machine import Budget, Machine, core_side
 from impasto.memory import release_memory
 from impasto.pictures.picture import Picture
 from impasto.pictures.regions import Guidance, at_layers
-from impasto.synthesis.objective import encode
+from impasto.synthesis.objective import encode_core
 from impasto.synthesis.schedule import Scale
 
 BYTES_OF_READ = 24
@@ -66,7 +66,7 @@ class Reader:
         for scale in reversed([*schedule]):  # where there is too little memory, it is the last one that says so
             core = self.core_side(layers, scale.height, scale.width)
             parts = [] if core is None else tiles(self.encoder, layers, scale.height, scale.width, core)
-            found.append(replace(scale, effort=times_the_work(parts) if parts else 1.0))
+            found.append(replace(scale, effort=times_the_work(self.encoder, layers, parts) if parts else 1.0))
         return tuple(reversed(found))
 
     def features(self, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
@@ -112,7 +112,6 @@ class Reader:
         parts = tiles(self.encoder, layers, height, width, core)
         for tile in parts:
             part = self.on_device(tile.of(pixels))
-            features = encode(self.encoder, part, layers, bfloat16=self.machine.bfloat16)
-            yield tile, {layer: values[..., *tile.core_of(layer)] for layer, values in features.items()}
+            yield tile, encode_core(self.encoder, part, layers, tile, bfloat16=self.machine.bfloat16)
             if len(parts) > 1:
                 release_memory()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto.encoders.frugal import crop
-from impasto.encoders.tiling import Tile, tiles
+from impasto.encoders.tiling import Tile, halo_of, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
 from impasto.losses import Loss, SumLoss
@@ -92,8 +92,7 @@ class Objective:
 
     def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:
         """All terms' sums over the core of a tile, one after the other; `picture` is the tile with its halo."""
-        features = encode(self.encoder, picture, self.layers, bfloat16=self.bfloat16)
-        core = {layer: crop(values, *tile.core_of(layer)) for layer, values in features.items()}
+        core = encode_core(self.encoder, picture, self.layers, tile, bfloat16=self.bfloat16)
         return [one for loss in self._sum_losses() for one in loss.sums(core, picture, tile)]
 
     def _losses_of(self, sums: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -130,3 +129,15 @@ def encode(encoder: VGG, picture: Tensor, layers: Iterable[str], *, bfloat16: bo
     with torch.autocast(picture.device.type, dtype=torch.bfloat16, enabled=bfloat16):
         features: dict[str, Tensor] = encoder(picture.contiguous(memory_format=torch.channels_last), layers)
     return features
+
+
+def encode_core(
+    encoder: VGG, picture: Tensor, layers: Iterable[str], tile: Tile, *, bfloat16: bool = False
+) -> dict[str, Tensor]:
+    """Features of the core of a tile, of which `picture` is all; no trunk looks at more of the halo than it needs."""
+    core: dict[str, Tensor] = {}
+    for own in encoder.by_trunk(layers):
+        enough = tile.narrowed(halo_of(encoder, own))
+        features = encode(encoder, crop(picture, *enough.within(tile)), own, bfloat16=bfloat16)
+        core |= {layer: crop(values, *enough.core_of(layer)) for layer, values in features.items()}
+    return core

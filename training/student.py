@@ -1,0 +1,108 @@
+"""A student: a trunk whose features are read through a head for each of its teacher's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
+
+# Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
+SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
+
+
+class TrainableVGG(VGG):
+    """The trunk with batch normalisation before every ReLU; without it most channels of the deep blocks die."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(g.channels) for layer, g in self.geometry.items()})
+
+    def _convolve(self, x: Tensor, layer: str) -> Tensor:
+        return self.norms[layer](super()._convolve(x, layer))
+
+    @torch.no_grad()
+    def measure_norms(self, batches: list[Tensor]) -> None:
+        """Set the normalisations' statistics to those of these pictures."""
+        for norm in self.norms.values():
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean
+        self.train()
+        for x in batches:
+            self(x, self.layers)
+        self.eval()
+
+    @torch.no_grad()
+    def folded(self) -> VGG:
+        """The same function as a plain trunk: each normalisation goes into the convolution before it."""
+        plain = VGG(self.configuration)
+        for layer in self.layers:
+            norm, source, target = self.norms[layer], self.convolution(layer), plain.convolution(layer)
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            target.weight.copy_(source.weight * scale.view(-1, 1, 1, 1))
+            target.bias.copy_((source.bias - norm.running_mean) * scale + norm.bias)
+        return plain.eval()
+
+
+class Student(nn.Module):
+    """The trunk and its rectified heads."""
+
+    def __init__(self, configuration: Configuration, targets: Mapping[str, int]) -> None:
+        super().__init__()
+        self.trunk = TrainableVGG(configuration)
+        self.heads = nn.ModuleDict(
+            {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
+        )
+        for convolution in self.trunk.convolutions.values():
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        features = self.trunk(x, layers)
+        return {layer: F.relu(self.heads[layer](sparse(layer, f))) for layer, f in features.items()}
+
+
+@torch.no_grad()
+def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], layers: Iterable[str] | None = None) -> VGG:
+    """A plain trunk with readouts in place of the heads of these layers, or of all.
+
+    The readouts are the teacher's features, of mean activation 1.
+    """
+    trunk = student.trunk.folded()
+    readouts = {layer: student.heads[layer].out_channels for layer in layers or student.heads}
+    encoder = VGG(replace(trunk.configuration, readouts=readouts))
+    encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
+    for layer in readouts:
+        head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
+        gain = std / unit_of(mean)
+        readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
+        readout.bias.copy_(gain.flatten() * head.bias)
+    return encoder.eval().to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def grow(student: Student, other: dict[str, Tensor]) -> None:
+    """Copy a student of other widths; what reads new channels starts at zero: only narrower layers lose something."""
+    for name, value in student.state_dict().items():
+        if (old := other.get(name)) is None:
+            continue  # a head that it did not have
+        if value.ndim == 4:
+            value[:, old.shape[1] :] = 0
+        shared = tuple(slice(min(sides)) for sides in zip(old.shape, value.shape, strict=True))
+        value[shared] = old[shared]
+
+
+def unit_of(mean: Tensor) -> Tensor:
+    """What becomes 1 in features of these mean activations."""
+    return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
+
+
+def sparse(layer: str, features: Tensor) -> Tensor:
+    """The positions at which a layer is compared."""
+    step = SPARSE.get(layer, 1)
+    return features[:, :, step // 2 :: step, step // 2 :: step]
