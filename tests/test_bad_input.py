@@ -57,7 +57,7 @@ def test_missing_folder_of_a_picture_is_not_taken_for_the_result_s(transfer: Com
 
 def test_missing_start(transfer: Command) -> None:
     assert sentence(transfer("--start", "nose")) == (
-        "start: 'nose' is neither one of content, noise, style, gray nor a picture's file (did you mean noise?)"
+        "--start: 'nose' is neither one of content, noise, style, gray nor a picture's file (did you mean noise?)"
     )
     assert "nose.png: no such file" in sentence(transfer("--start", "nose.png"))
 
@@ -169,20 +169,20 @@ def test_name_too_long(transfer: Command) -> None:
         (["--qualty=3"], "--qualty: no such option (did you mean --quality?)"),
         (["--size"], "--size: needs a value"),
         (["--size", "48", "--size", "64"], "--size: is given twice"),
-        (["--preset", "bolt"], "preset: no such choice as 'bolt' (did you mean bold?); choose from sketch"),
-        (["--style-loss", "gramm"], "style_loss: no such choice as 'gramm' (did you mean gram?)"),
+        (["--preset", "bolt"], "--preset: no such choice as 'bolt' (did you mean bold?); choose from sketch"),
+        (["--style-loss", "gramm"], "--style-loss: no such choice as 'gramm' (did you mean gram?)"),
         (["--encoder", "vgg91"], "vgg91: no such encoder (did you mean vgg19?)"),
         (["--style-layers", "relu6_1"], "relu6_1: no such layer; tiny has relu1_1 … relu5_1"),
         (["--content-layers", "relu41"], "relu41: no such layer; tiny has relu1_1 … relu5_1 (did you mean relu4_1?)"),
-        (["--style-layers", "relu1_1:x"], "style_layers: 'relu1_1:x' is not allowed"),
-        (["--style-strength", "-1"], "style_strength: '-1' is not allowed, it should be at least 0"),
-        (["--style-strength", "nan"], "style_strength: 'nan' is not allowed, it should be a finite number"),
-        (["--content-strength", "inf"], "content_strength: 'inf' is not allowed"),
-        (["--style-scale", "0"], "style_scale: '0' is not allowed"),
-        (["--steps", "0"], "steps: '0' is not allowed"),
-        (["--steps", "many"], "steps: 'many' is not allowed"),
-        (["--seed", "-3"], "seed: '-3' is not allowed"),
-        (["--size", "8"], "size: '8' is not allowed"),
+        (["--style-layers", "relu1_1:x"], "--style-layers: 'relu1_1:x' is not allowed"),
+        (["--style-strength", "-1"], "--style-strength: '-1' is not allowed, it should be at least 0"),
+        (["--style-strength", "nan"], "--style-strength: 'nan' is not allowed, it should be a finite number"),
+        (["--content-strength", "inf"], "--content-strength: 'inf' is not allowed"),
+        (["--style-scale", "0"], "--style-scale: '0' is not allowed"),
+        (["--steps", "0"], "--steps: '0' is not allowed"),
+        (["--steps", "many"], "--steps: 'many' is not allowed"),
+        (["--seed", "-3"], "--seed: '-3' is not allowed"),
+        (["--size", "8"], "--size: '8' is not allowed"),
         (["--size", "20"], "harbour.jpg: size 20 makes it 20×15, and the layers need 32 pixels on the shorter side"),
         (["--device", "cuda:7"], "cuda:7: no such device here"),
         (["--device", "gpu"], "gpu: no such device here"),

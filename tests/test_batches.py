@@ -143,20 +143,20 @@ def test_a_forced_grid_is_painted_again(impasto: Command, readings: list[tuple[i
         (
             ("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--pictures", "1"),
             2,
-            "pictures: a strip has 2 or more, not 1",
+            "--pictures: a strip has 2 or more, not 1",
         ),
         (
             ("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--style-weights", "1,1"),
             2,
-            "style_weights: a strip goes",
+            "--style-weights: a strip goes",
         ),
         (
             ("grid", "harbour.jpg", "--styles", "starry.jpg", "-o", "harbour-starry.png"),
             2,
             "harbour-starry.png: is the",
         ),
-        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--plot", "p.png"), 2, "plot: is of one picture"),
-        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--record", "r.json"), 2, "record: is of one picture"),
+        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--plot", "p.png"), 2, "--plot: is of one picture"),
+        (("grid", "harbour.jpg", "--styles", "starry.jpg", "--record", "r.json"), 2, "--record: is of one picture"),
         (("strip", "harbour.jpg", "starry.jpg", "wave.jpg", "--pictures", "1001"), 2, "1001 pictures at once"),
     ],
 )

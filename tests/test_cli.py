@@ -268,7 +268,7 @@ def test_help_leaves_out_what_has_no_use(impasto: Command) -> None:
     options = re.findall(r"^│ (--[a-z-]+)", impasto("semantic", "--help").out, re.MULTILINE)
     assert "--maps" in options
     assert not {"--masks", "--segmentation", "--style-loss", "--mix", "--color-only"} & {*options}
-    assert impasto("semantic", "a.jpg", "b.jpg", "--color-only").last_line.startswith("color_only: paints nothing")
+    assert impasto("semantic", "a.jpg", "b.jpg", "--color-only").last_line.startswith("--color-only: paints nothing")
 
 
 def test_no_words_at_all_show_the_help(impasto: Command) -> None:
@@ -354,7 +354,7 @@ def test_many_styles_make_no_endless_name(studio: Path, transfer: Command) -> No
 def test_a_wrong_number_of_weights_is_wrong_use(transfer: Command) -> None:
     shown = transfer("--style-weights", "1,2")
     assert shown.code == 2
-    assert "style_weights: 2 weights for 1 style: give one for each" in shown.err
+    assert "--style-weights: 2 weights for 1 style: give one for each" in shown.err
 
 
 # Memory
@@ -440,15 +440,15 @@ def test_a_mask_is_an_input_and_never_written(transfer: Command) -> None:
     ("words", "code", "sentence"),
     [
         (("--masks", "hlf.png"), 1, "hlf.png: no such file (did you mean half.png?)"),
-        (("--masks", "half.png,half.png"), 2, "masks: 2 masks for 1 style: give one for each"),
+        (("--masks", "half.png,half.png"), 2, "--masks: 2 masks for 1 style: give one for each"),
         (("--masks", "starry.jpg"), 2, "starry.jpg: is 60×60, and harbour.jpg is 64×48: a mask needs the shape"),
         (("--segmentation", "harbour.jpg"), 2, "harbour.jpg: has "),
-        (("--region-styles", "green:1"), 2, "region_styles: needs a segmentation of the content beside it"),
-        (("--segmentation", "map.png", "--region-styles", "green"), 2, "region_styles: 'green' is not allowed"),
-        (("--segmentation", "map.png", "--region-content", "sky:2"), 2, "region_content: sky is no region"),
-        (("--style-weights", "-1,2"), 2, "style_weights: '-1,2' is not allowed, it needs numbers of at least 0"),
+        (("--region-styles", "green:1"), 2, "--region-styles: needs a segmentation of the content beside it"),
+        (("--segmentation", "map.png", "--region-styles", "green"), 2, "--region-styles: 'green' is not allowed"),
+        (("--segmentation", "map.png", "--region-content", "sky:2"), 2, "--region-content: sky is no region"),
+        (("--style-weights", "-1,2"), 2, "--style-weights: '-1,2' is not allowed, it needs numbers of at least 0"),
         (("--memory", "-4GB"), 2, "memory -4GB: needs an amount of at least 1MB"),
-        (("--style-strength", "-.5"), 2, "style_strength: '-.5' is not allowed, it should be at least 0"),
+        (("--style-strength", "-.5"), 2, "--style-strength: '-.5' is not allowed, it should be at least 0"),
     ],
 )
 def test_wrong_regions_are_one_sentence(transfer: Command, words: tuple[str, ...], code: int, sentence: str) -> None:
@@ -534,3 +534,7 @@ def test_a_folder_without_pictures_is_one_sentence(impasto: Command) -> None:
 def test_completion_knows_the_options_of_methods() -> None:
     app = build_app(["--install-completion"], choose_console(quiet=True, events=False))
     assert "--style-strength" in app.generate_completion(shell="bash")  # noqa: S604  (the name of one)
+
+
+def test_settings_are_called_by_the_options_that_were_typed(impasto: Command) -> None:
+    assert impasto("transfer", "a.jpg", "b.jpg", "--style-scale=0").last_line.startswith("--style-scale: '0' is not")

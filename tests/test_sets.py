@@ -340,7 +340,7 @@ def test_a_library_is_blended_on_the_command_line(impasto: Command, tiny_encoder
     [
         (("art.librari",), 1, "art.librari: no such file (did you mean art.library?)"),
         ((LIBRARY, "--tag", "inc"), 2, "tag inc: no work has it (did you mean ink?)"),
-        ((LIBRARY, "--tag", ""), 2, "tag: '' is not allowed"),
+        ((LIBRARY, "--tag", ""), 2, "--tag: '' is not allowed"),
         ((WORKS[0], "--tag", "ink"), 2, "tag, author, text and prefer: choose among the works of a library"),
     ],
 )

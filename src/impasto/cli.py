@@ -24,7 +24,7 @@ from impasto.library_commands import library_app
 from impasto.map_command import maps_command
 from impasto.methods import METHODS, Method
 from impasto.options import COMMON, GROUPS, OUTPUT, MachineOptions, OutputOptions, TalkOptions
-from impasto.usage import explain, with_negative_values
+from impasto.usage import explain, in_typed_words, with_negative_values
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -138,7 +138,8 @@ def _run(words: Sequence[str], console: Console) -> tuple[int, str]:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in words:
             traceback.print_exc()
-        return _verdict(error)
+        code, message = _verdict(error)
+        return code, in_typed_words(message, words)
     return 0, ""
 
 

@@ -31,6 +31,14 @@ def with_negative_values(words: Sequence[str]) -> list[str]:
     return found
 
 
+def in_typed_words(message: str, words: Sequence[str]) -> str:
+    """`style_scale: 0 is not …` as `--style-scale: 0 is not …`, where that is among the words of the command line."""
+    setting, separator, rest = message.partition(": ")
+    option = f"--{setting.replace('_', '-')}"
+    typed = {word.partition("=")[0] for word in words}
+    return f"{option}{separator}{rest}" if separator and option in typed else message
+
+
 def explain(error: CycloptsError) -> str:
     """What cyclopts found wrong, in our words where they are better than its own."""
     command = " ".join(error.command_chain or ())

@@ -406,7 +406,7 @@ def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     shown = impasto("transfer", "harbour.jpg", "starry.jpg", *FAST, "--field", "f.png")
     assert (shown.code, shown.last_line) == (
         2,
-        "field: says where patches come from: use semantic, doodle or --style-loss patches",
+        "--field: says where patches come from: use semantic, doodle or --style-loss patches",
     )
 
 
