@@ -102,14 +102,25 @@ def test_what_is_ahead_is_known_from_what_is_done(transfer: Command, monkeypatch
     assert running.estimate_seconds() == pytest.approx(done * (STEPS - 5) / 5)
 
 
+def begun(**sizes: int) -> jobs.Running:
+    settings: dict[str, object] = {**sizes}
+    settings |= {"steps": 2, "encoder": "tiny.safetensors", "style_layers": "relu1_1", "content_layers": "relu1_1"}
+    return jobs.Job.of("transfer", {"content": "harbour.jpg", "style": "starry.jpg"}, settings, device="cpu").begin()
+
+
+def test_the_seconds_of_a_record_are_those_of_the_preparation_too(studio: Path) -> None:
+    running = begun(size=32)
+    assert 0 < running.preparation < 100
+    running.preparation = 1000
+    assert 1000 < running.run().record.seconds < 1100
+
+
 def test_a_first_scale_in_tiles_is_timed_in_tiles(studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.methods.reading.core_side", lambda *_: 16)
     seen: list[int] = []
     encode = objective.encode
     monkeypatch.setattr(objective, "encode", lambda e, p, *_, **__: seen.append(p.shape[-1]) or encode(e, p, *_, **__))
-    settings = {"encoder": "tiny.safetensors", "size": 160, "coarsest": 160, "steps": 2}
-    settings |= {"style_layers": "relu1_1", "content_layers": "relu1_1"}
-    running = jobs.Job.of("transfer", {"content": "harbour.jpg", "style": "starry.jpg"}, settings, device="cpu").begin()
+    running = begun(size=160, coarsest=160)
     assert running.estimate_seconds() > 0
     assert seen
     assert max(seen) < 160

@@ -155,11 +155,12 @@ class Job:
         pictures = self.read_pictures()
         if downloads is not None:
             self._fetch_encoder(downloads)
+        began = time.perf_counter()
         work = self.method.begin(pictures, self.settings, machine, self.known)
         final = work.synthesis.schedule[-1]
         memory = estimated_memory(work.encoder, work.layers, final.height, final.width, work.budget)
         memory += used_memory(machine.device)
-        return Running(self, pictures, machine, work, memory)
+        return Running(self, pictures, machine, work, memory, time.perf_counter() - began)
 
     def _fetch_encoder(self, downloads: DownloadObserver) -> None:
         """Download the encoder now, in front of somebody, so that the method finds it in the cache."""
@@ -177,6 +178,8 @@ class Running:
     machine: Machine
     work: Work
     estimated_memory: int
+    preparation: float
+    """Seconds that it took to look at the inputs, and to find maps of them."""
     cancel: threading.Event = field(default_factory=threading.Event)
     """Set it, from any thread, to stop after the step at work."""
 
@@ -260,7 +263,7 @@ class Running:
             precision="bfloat16" if self.machine.bfloat16 else "float32",
             width=scale.width,
             height=scale.height,
-            seconds=round(self.synthesis.seconds, 3),
+            seconds=round(self.preparation + self.synthesis.seconds, 3),
             peak_memory=peak_memory(self.machine.device),
             history=thinned(self.synthesis.history),
             facts={**self.work.facts, **({} if origins is None else {"patches": origins.facts})},
