@@ -56,7 +56,7 @@ def test_a_loss_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_a_method_of_one_s_own(
     impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    _, module, line = programs()
+    _, module, line, _ = programs()
     folder = tmp_path_factory.mktemp("methods")
     (folder / "reconstruct.py").write_text(module, encoding="utf-8")
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
@@ -65,6 +65,15 @@ def test_a_method_of_one_s_own(
     shown = impasto("reconstruct", "harbour.jpg", *words)
     assert (shown.code, shown.out) == (0, "harbour.png\n")
     assert read_record(studio / "harbour.png").settings["layers"] == {"relu2_1": 1}
+
+
+def test_an_encoder_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    program = programs()[-1]
+    assert "width=384, height=256" in program
+    exec(program.replace("width=384, height=256", "width=96, height=64, coarsest=64, steps=4"), {})  # noqa: S102
+    assert read_record(Path("random.png")).encoder == "random"
 
 
 def test_films_from_python(studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from impasto.encoders.storage import HEADER, save_encoder
 from impasto.encoders.tiling import tiles, times_the_work
 from impasto.encoders.vgg import VGG, Configuration, Padding, joined, layer_geometry
 from impasto.encoders.weights import weights_checksum
-from impasto.errors import WeightsError
+from impasto.errors import UsageError, WeightsError
 from impasto.machine import bytes_per_pixel
 from impasto.synthesis.objective import encode_core
 
@@ -65,6 +65,12 @@ def test_each_layer_is_that_of_its_trunk(both: tuple[VGG, VGG, VGG]) -> None:
     assert encoder(x, ["relu3_1"]).keys() == {"relu3_1"}
     assert encoder(x, ["relu1_2"]).keys() == {"relu1_2"}
     assert encoder(x, []) == {}
+
+
+def test_the_second_trunk_goes_on_where_the_first_ends(both: tuple[VGG, VGG, VGG]) -> None:
+    first, below, _ = both
+    with pytest.raises(UsageError, match="two: the second trunk needs the layers of the first, relu1_1, relu1_2,"):
+        joined(below, first)
 
 
 def test_the_gradient_is_that_of_both(both: tuple[VGG, VGG, VGG]) -> None:

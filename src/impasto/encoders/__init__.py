@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from impasto.encoders.download import DownloadObserver
     from impasto.encoders.originals import normalise_on
     from impasto.encoders.storage import save_encoder
-    from impasto.encoders.vgg import VGG, Configuration, LayerGeometry, Padding, Pooling
+    from impasto.encoders.vgg import VGG, Configuration, LayerGeometry, Padding, Pooling, joined
     from impasto.encoders.weights import load_encoder, weights_checksum
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Pooling",
     "cache_folder",
     "encoder_status",
+    "joined",
     "load_encoder",
     "normalise_on",
     "save_encoder",
@@ -38,7 +39,7 @@ _HOMES = {
     "download": ("DownloadObserver",),
     "originals": ("normalise_on",),
     "storage": ("save_encoder",),
-    "vgg": ("VGG", "Configuration", "LayerGeometry", "Padding", "Pooling"),
+    "vgg": ("VGG", "Configuration", "LayerGeometry", "Padding", "Pooling", "joined"),
     "weights": ("load_encoder", "weights_checksum"),
 }
 

@@ -268,7 +268,14 @@ class VGG(nn.Module):
 
 
 def joined(first: VGG, below: VGG) -> VGG:
-    """Two trunks as one encoder: the first for its own layers, the other for those after them."""
+    """Two trunks as one encoder: the first for its own layers, the other for those after them.
+
+    Raises `UsageError` if the other does not have the layers of the first, and more.
+    """
+    if not {*first.own_geometry} < {*below.own_geometry}:
+        raise UsageError(
+            f"{below.name}: the second trunk needs the layers of the first, {', '.join(first.own_geometry)}, and more"
+        )
     both = VGG(replace(first.configuration, below=below.configuration))
     both.convolutions, both.readouts, both.below = first.convolutions, first.readouts, below
     return both
