@@ -2,6 +2,7 @@
 
     python training/distill.py shallow --photos PHOTOS --art ART --teachers TEACHERS --out shallow --steps 20000
     python training/distill.py deep --photos PHOTOS --art ART --teachers TEACHERS --out deep --steps 20000
+    python training/distill.py deep … --grow-from deep --still --out deep-still --steps 3000
 
 The shallow one learns the first layers of the original VGG-19, the deep one those of the reduced VGG-19 beyond. Each
 learns all its teacher's layers on the way, not only those that are wanted.
@@ -14,7 +15,10 @@ compared: a prediction that is right on average of what cannot be known is too w
 weak.
 Convolutions are trained with Muon (momentum, orthogonalised per matrix), everything else with AdamW; the weights
 that count are an exponential average. Half of the crops are what an optimiser made of others by the student's own
-features, or by the reduced teacher's (`painted.py`). A checkpoint every few minutes; starting again with the same
+features, or by the reduced teacher's (`painted.py`). In the last phase (`--still`) the statistics of normalisations are
+measured on many crops and stay, and Adam trains everything: batches of eight pictures, half of them painted, have
+statistics of their own, and what the student learns of features with these is half lost with others.
+A checkpoint every few minutes; starting again with the same
 --out goes on from it, and a changed --steps moves the end.
 """
 
@@ -79,6 +83,8 @@ PLANS = {
 EVENLY = 0.2
 """Share of the weight that all channels have alike."""
 BY_TEACHER = 0.4  # of the paintings to learn from
+ROUNDS_TO_SETTLE, BATCHES_TO_SETTLE = 6, 320
+"""Of paintings and of crops over which the statistics of normalisations are measured before they stay."""
 
 
 def main() -> None:
@@ -105,60 +111,67 @@ def main() -> None:
     if options.grow_from is not None:
         grow(student, load(options.grow_from, options.device)["average"])
     average.load_state_dict(student.state_dict())
-    matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
-    others = [p for p in student.parameters() if not any(p is m for m in matrices)]
-    muon = Muon(matrices, lr=options.lr)
-    adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.0)
-    start = resume(options.out, student, average, muon, adam)
+    optimisers = optimisers_of(student, options)
+    start = resume(options.out, student, average, *optimisers)
 
     test = [(x := plain_crops(held_out[i : i + 16], 128), teach(x)) for i in range(0, HELD_OUT, 16)]
     if options.bfloat16:
         teach.model.bfloat16()
+    lessons = Lessons(pictures, teach, reduced, options)
+    if options.still:
+        for module in (student, average):
+            module.eval()
+        for _ in range(ROUNDS_TO_SETTLE):
+            lessons.paint(average)
+        if start == 0:
+            settle(lessons, average)
+            student.load_state_dict(average.state_dict())
     importance = {layer: EVENLY + (1 - EVENLY) * weights for layer, weights in teach.weights.items()}
-    bases = [group["lr"] for group in (*muon.param_groups, *adam.param_groups)]
-    painted = Painted()
-    buffer: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
+    bases = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
+    longest = 0.99 if options.still else 0.998
     running: dict[str, float] = {}
     began = time.time()
     for step in range(start, options.steps):
         rate = learning_rate(step, options.steps, options.decay)
-        for group, base in zip((*muon.param_groups, *adam.param_groups), bases, strict=True):
-            group["lr"] = base * rate
-        if options.paint and step % options.paint == 0 and len(buffer) >= 8:
-            average.trunk.measure_norms([crops for crops, _ in list(buffer)[-8:]])
-            contents, styles = (augmented_crops(pictures, 2 * options.batch, options.crop, odd=False) for _ in "cs")
-            own = encoder_of(average, teach.moments).requires_grad_(False)
-            pair = joined(own, reduced) if options.trunk == "shallow" else own
-            painted.paint(reduced if random.random() < BY_TEACHER else pair, contents, styles)
-        if step % options.echo == 0 or len(buffer) < 8:
-            crops = augmented_crops(pictures, options.batch, options.crop)
-            if painted.crops:
-                crops[: options.batch // 2] = painted.sample(options.batch // 2)
-            buffer.append((crops, teach(crops)))
-            crops, targets = buffer[-1]
-        else:  # data echoing: the teachers cost as much as a step, so each answer is used more than once
-            crops, targets = random.choice(buffer)
+        for optimiser, base in zip(optimisers, bases, strict=True):
+            for group, lr in zip(optimiser.param_groups, base, strict=True):
+                group["lr"] = lr * rate
+        if options.paint and step % options.paint == 0 and lessons.begun:
+            if not options.still:
+                average.trunk.measure_norms(lessons.crops_of_late(8))
+            lessons.paint(average)
+        crops, targets = lessons.at(step)
         with torch.autocast(options.device, torch.bfloat16, enabled=options.bfloat16):
             predictions = student(crops, targets)
         predictions = {name: values.float() for name, values in predictions.items()}
         losses = residuals(predictions, targets, importance)
         losses |= gram_errors(predictions, targets, {layer: teach.gains[layer] for layer in plan.grams})
         total = sum(plan.count[name] * value for name, value in losses.items()) / sum(plan.layers.values())
-        muon.zero_grad(set_to_none=True)
-        adam.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         total.backward()
-        muon.step()
-        adam.step()
-        decay = min(0.998, (step + 1) / (step + 10))
+        for optimiser in optimisers:
+            optimiser.step()
+        decay = min(longest, (step + 1) / (step + 10))
         with torch.no_grad():
             for a, p in zip(average.parameters(), student.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
-        for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
+        for name, value in zip(losses, torch.stack([*losses.values()]).tolist(), strict=True):
             running[name] = 0.98 * running.get(name, value) + 0.02 * value
         if (step + 1) % options.report == 0 or step + 1 == options.steps:
-            average.trunk.measure_norms([crops for crops, _ in buffer])
+            if not options.still:
+                average.trunk.measure_norms(lessons.crops_of_late())
             report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test, teach.weights))
-            save(options.out, step + 1, student, average, teach.moments, muon, adam)
+            save(options.out, step + 1, student, average, teach.moments, *optimisers)
+
+
+def optimisers_of(student: Student, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    if options.still:
+        return [torch.optim.Adam(student.parameters(), lr=options.lr or 8e-4, betas=(0.9, 0.99))]
+    matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
+    others = [p for p in student.parameters() if not any(p is m for m in matrices)]
+    adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    return [Muon(matrices, lr=options.lr or 0.02), adam]
 
 
 def parse() -> argparse.Namespace:
@@ -169,14 +182,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
-    parser.add_argument("--grow-from", type=Path, help="run of a student of other widths to begin with")
+    parser.add_argument("--grow-from", type=Path, help="run to begin with, perhaps of other widths")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128, help="pixels")
     parser.add_argument("--echo", type=int, default=3, help="steps per batch that the teachers look at")
     parser.add_argument("--paint", type=int, default=40, help="steps between paintings to learn from; 0: none")
-    parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
+    parser.add_argument("--lr", type=float, help="of the convolutions, or of all that is still: 0.02 or 0.0008")
+    parser.add_argument("--still", action="store_true", help="the last phase: statistics of normalisations stay")
     parser.add_argument("--report", type=int, default=250, help="steps between reports and checkpoints")
     parser.add_argument("--device", default="cpu", help="cpu, cuda …; on a GPU, larger batches and --echo 1")
     parser.add_argument("--bfloat16", action="store_true", help="where the processor knows it: a third less time")
@@ -188,6 +202,51 @@ def widths(text: str) -> int | tuple[int, ...]:
     """`128`, or those of each convolution: `128,72,72,72`."""
     found = tuple(map(int, text.split(",")))
     return found if len(found) > 1 else found[0]
+
+
+@torch.no_grad()
+def settle(lessons: Lessons, average: Student) -> None:
+    """Set the normalisations' statistics once and for all: those of a few crops are as far off as much of training."""
+    average.trunk.measure_norms([lessons.crops() for _ in range(BATCHES_TO_SETTLE)])
+
+
+class Lessons:
+    """Crops to learn from, half of them painted, and the teacher's answers."""
+
+    def __init__(self, pictures: Sequence[Tensor], teach: Teacher, reduced: VGG, options: argparse.Namespace) -> None:
+        self.pictures, self.teach, self.reduced = pictures, teach, reduced
+        self.batch, self.size, self.echo = options.batch, options.crop, options.echo
+        self.shallow = options.trunk == "shallow"
+        self.painted = Painted()
+        self._late: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
+
+    @property
+    def begun(self) -> bool:
+        return len(self._late) >= 8
+
+    def at(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Crops and answers; the teachers cost as much as a step, so that each answer is used more than once."""
+        if self.begun and step % self.echo:
+            return random.choice(self._late)
+        crops = self.crops()
+        self._late.append((crops, self.teach(crops)))
+        return self._late[-1]
+
+    def crops(self) -> Tensor:
+        crops = augmented_crops(self.pictures, self.batch, self.size)
+        if self.painted.crops:
+            crops[: self.batch // 2] = self.painted.sample(self.batch // 2)
+        return crops
+
+    def crops_of_late(self, count: int = 48) -> list[Tensor]:
+        return [crops for crops, _ in [*self._late][-count:]]
+
+    def paint(self, average: Student) -> None:
+        """Let an optimiser paint by the student's features, or by a teacher's."""
+        contents, styles = (augmented_crops(self.pictures, 2 * self.batch, self.size, odd=False) for _ in "cs")
+        own = encoder_of(average, self.teach.moments).requires_grad_(False)
+        pair = joined(own, self.reduced) if self.shallow else own
+        self.painted.paint(self.reduced if random.random() < BY_TEACHER else pair, contents, styles)
 
 
 class Teacher:
