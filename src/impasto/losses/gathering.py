@@ -63,23 +63,26 @@ class Block:
         return cls(start, start + weights.shape[1], regions, rows, own, bool((own == 1).all()), sizes, members)
 
     def gathered(self, values: Tensor) -> Tensor:
-        """Those `(K, C)` of the values `(N, C)` of all positions that count, as the weights are: float32 or float64."""
+        """Those `(K, C)` of the values `(N, C)` of all positions that count."""
         own = values[self.start : self.stop]
-        return (own if self.rows is None else own.index_select(0, self.rows)).to(self.weights.dtype)
+        return own if self.rows is None else own.index_select(0, self.rows)
 
     def parts(self, gathered: Tensor) -> Sequence[Tensor]:
         """What of values `(K, …)` belongs to each of the regions."""
         return gathered.split(self.sizes)  # type: ignore[no-untyped-call,no-any-return]
 
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
-        """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`."""
-        gathered = self.gathered(values)
+        """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights."""
+        gathered = self.gathered(values).to(self.weights.dtype)
         for region, part, weights in zip(self.regions, self.parts(gathered), self.parts(self.weights), strict=True):
             first[region].addmm_(weights.T, part)
             second[region].addmm_(part.T, part if self.even else part * weights)
 
     def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
-        """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to."""
+        """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to.
+
+        All are of one kind, the features'.
+        """
         gathered = self.gathered(values)
         count, channels = gathered.shape
         spread = gathered.new_empty(count + 1, channels)
@@ -87,7 +90,7 @@ class Block:
         for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
         if not self.even:
-            found *= self.weights
+            found *= self.weights.to(found.dtype)
         if self.rows is not None:
             found = spread.index_select(0, self.members[0])
             for member in self.members[1:]:
@@ -120,7 +123,7 @@ def sums_of_regions(features: Tensor, places: Places) -> list[MomentSums]:
 
 
 class _SumsOfRegions(Function):
-    """Gradients are gathered, too, for scattering is slow. Sums are as precise as weights are; features may be less."""
+    """Gradients are gathered, too: scattering is slow. Sums are as precise as weights are, gradients as features."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Places) -> tuple[Tensor, Tensor]:
@@ -137,7 +140,8 @@ class _SumsOfRegions(Function):
     @once_differentiable
     def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
-        result, both = torch.empty_like(rows), second + second.mT
+        result = torch.empty_like(rows)
+        own, both = first.to(rows.dtype), (second + second.mT).to(rows.dtype)
         for block in ctx.places.blocks:
-            block.gradient(rows, first, both, result)
+            block.gradient(rows, own, both, result)
         return result, None

@@ -23,7 +23,7 @@ from impasto.pictures.picture import Picture
 from impasto.pictures.resize import equal_area, fit, resize
 from impasto.synthesis.objective import encode
 
-LAYERS = ("relu3_1", "relu4_1", "relu5_1")
+LAYERS = ("relu3_1", "relu4_1", "relu4_2", "relu5_1")
 GRID = "relu4_1"
 """The layer whose positions are clustered."""
 SIDE, LONGEST = 384, 512
