@@ -159,7 +159,9 @@ def main() -> None:
         for name, value in zip(losses, torch.stack([*losses.values()]).tolist(), strict=True):
             running[name] = 0.98 * running.get(name, value) + 0.02 * value
         if (step + 1) % options.report == 0 or step + 1 == options.steps:
-            if not options.still:
+            if not options.still and step + 1 == options.steps:
+                settle(lessons, average)
+            elif not options.still:
                 average.trunk.measure_norms(lessons.crops_of_late())
             report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test, teach.weights))
             save(options.out, step + 1, student, average, teach.moments, *optimisers)
@@ -206,7 +208,7 @@ def widths(text: str) -> int | tuple[int, ...]:
 
 @torch.no_grad()
 def settle(lessons: Lessons, average: Student) -> None:
-    """Set the normalisations' statistics once and for all: those of a few crops are as far off as much of training."""
+    """Set the normalisations' statistics over many crops: those of a few hundred cost what hours of training gain."""
     average.trunk.measure_norms([lessons.crops() for _ in range(BATCHES_TO_SETTLE)])
 
 

@@ -33,10 +33,13 @@ def with_negative_values(words: Sequence[str]) -> list[str]:
 
 def in_typed_words(message: str, words: Sequence[str]) -> str:
     """`style_scale: 0 is not …` as `--style-scale: 0 is not …`, where that is among the words of the command line."""
-    setting, separator, rest = message.partition(": ")
-    option = f"--{setting.replace('_', '-')}"
     typed = {word.partition("=")[0] for word in words}
-    return f"{option}{separator}{rest}" if separator and option in typed else message
+
+    def option(setting: re.Match[str]) -> str:
+        found = f"--{setting[0].replace('_', '-')}"
+        return found if found in typed else setting[0]
+
+    return re.sub(r"(?:^|(?<=; ))[a-z_]+(?=: )", option, message)
 
 
 def explain(error: CycloptsError) -> str:

@@ -22,12 +22,12 @@ from studio import Command, paint
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--plot", "p.png"), "plot: films have none: use impasto film-report"),
-        (("--record", "r.json"), "record: films hold it themselves: leave it out"),
-        (("--field", "f.png"), "field: films have none: leave it out"),
-        (("--quality", "50"), "quality: is a word for films: use --set quality=draft, good, high or master"),
-        (("--quality", "95"), "quality: is a word for films: use --set quality=draft, good, high or master"),
-        (("--bits", "16"), "bits: are those of a film's codec: leave it out, or use --set quality=master"),
+        (("--plot", "p.png"), "--plot: films have none: use impasto film-report"),
+        (("--record", "r.json"), "--record: films hold it themselves: leave it out"),
+        (("--field", "f.png"), "--field: films have none: leave it out"),
+        (("--quality", "50"), "--quality: is a word for films: use --set quality=draft, good, high or master"),
+        (("--quality", "95"), "--quality: is a word for films: use --set quality=draft, good, high or master"),
+        (("--bits", "16"), "--bits: are those of a film's codec: leave it out, or use --set quality=master"),
         (("--set", "quality=50"), "quality '50': unknown; use draft, good, high or master"),
         (("--set", "codec=h246"), "codec 'h246': unknown"),
         (("--set", "size=32", "--set", "size=48"), "--set size=48: size is given twice"),
@@ -48,7 +48,7 @@ def test_rerun_names_all_that_films_do_not_have(painted: Command, impasto: Comma
     assert painted("-o", "out.mp4", "--between", "0,0.04").code == 0
     shown = impasto("rerun", "out.mp4", "--plot", "p.png", "--record", "r.json")
     assert shown.err == (
-        "plot: films have none: use impasto film-report; record: films hold it themselves: leave it out\n"
+        "--plot: films have none: use impasto film-report; --record: films hold it themselves: leave it out\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_rerun_compresses_as_before_or_in_another_way(painted: Command, impasto:
 def test_a_rate_is_that_of_numbered_pictures(painted: Command) -> None:
     shown = painted("-o", "out.mp4", "--rate", "5")
     assert (shown.code, shown.out) == (2, "")
-    assert shown.last_line == "rate: is that of numbered pictures, and clip.mp4 has its own: leave it out"
+    assert shown.last_line == "--rate: is that of numbered pictures, and clip.mp4 has its own: leave it out"
 
 
 def _halves(folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_masks_may_be_named_one_after_the_other(painted: Command, studio: Path) 
 def test_a_second_mask_is_none_of_one_style(painted: Command, studio: Path) -> None:
     _halves(studio)
     shown = painted("--masks", "left.png", "--masks", "right.png")
-    assert (shown.code, shown.last_line) == (2, "masks: 2 masks for 1 style: give one for each")
+    assert (shown.code, shown.last_line) == (2, "--masks: 2 masks for 1 style: give one for each")
 
 
 @pytest.mark.parametrize("words", [("--segmentation", "a.png"), ("--flow-cache", "a"), ("--rate", "2")])
@@ -139,4 +139,4 @@ def test_a_part_without_frames_has_no_works(painted: Command, studio: Path) -> N
     (studio / "works").mkdir()
     (studio / "starry.jpg").rename(studio / "works" / "starry.jpg")
     shown = painted("--blend", "--between", "5,6", style="works")
-    assert (shown.code, shown.last_line) == (2, "between: there are no frames at these times: the film is shorter")
+    assert (shown.code, shown.last_line) == (2, "--between: there are no frames at these times: the film is shorter")

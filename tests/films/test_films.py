@@ -68,7 +68,7 @@ def test_between_paints_only_what_is_there(painted: Command) -> None:
     shown = painted("-o", "none.mp4", "--between", "5,6")
     assert (shown.code, shown.last_line) == (
         2,
-        "between: there are no frames at these times: the film is shorter",
+        "--between: there are no frames at these times: the film is shorter",
     )
     assert not [*Path().glob("none*")]
 

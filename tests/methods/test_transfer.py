@@ -363,8 +363,8 @@ def test_statistics_are_float32_even_from_bfloat16(
         told.extend(value.dtype for value in features.values())
         return features
 
-    original = reading.encode
-    monkeypatch.setattr(reading, "encode", encode)
+    original = reading.encode_core
+    monkeypatch.setattr(reading, "encode_core", encode)
     machines = (CPU, Machine(torch.device("cpu"), bfloat16=True))
     fine, coarse = (
         paint(painted(48, 64), painted(64, 64, seed=1), machine=machine, style_loss=style_loss) for machine in machines
