@@ -65,6 +65,23 @@ def test_gradients_are_right(regions: Callable[[], list[Tensor]], block: int) ->
     assert torch.autograd.gradcheck(sums, features().requires_grad_())
 
 
+@pytest.mark.parametrize("regions", [halves, overlapping])
+def test_bfloat16_features_have_float32_sums_and_gradients_of_their_own_kind(
+    regions: Callable[[], list[Tensor]],
+) -> None:
+    half, places = features(16).bfloat16(), Places.of(regions(), torch.float32)
+    seconds, gradients = [], []
+    for values in (half, half.float()):
+        found = sums_of_regions(values.requires_grad_(), places)
+        seconds.append(torch.cat([second for _, second, _ in found]))
+        total = seconds[-1].square().sum() + sum(first.sum() for first, _, _ in found)
+        gradients.append(torch.autograd.grad(total, values)[0])
+    assert seconds[0].dtype == torch.float32
+    assert_close(seconds[0], seconds[1])
+    assert gradients[0].dtype == torch.bfloat16
+    assert (gradients[0].float() - gradients[1]).norm() < 0.005 * gradients[1].norm()
+
+
 def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
     (block,) = Places.of(halves(), torch.float32).blocks
     assert block.sizes == (8, 12)
