@@ -18,8 +18,7 @@ that count are an exponential average. Half of the crops are what an optimiser m
 features, or by the reduced teacher's (`painted.py`). In the last phase (`--still`) the statistics of normalisations are
 measured on many crops and stay, and Adam trains everything: batches of eight pictures, half of them painted, have
 statistics of their own, and what the student learns of features with these is half lost with others.
-A checkpoint every few minutes; starting again with the same
---out goes on from it, and a changed --steps moves the end.
+A checkpoint every few minutes; starting again with the same --out goes on from it, and a changed --steps moves the end.
 """
 
 from __future__ import annotations

@@ -86,15 +86,34 @@ def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], laye
 
 
 @torch.no_grad()
-def grow(student: Student, other: dict[str, Tensor]) -> None:
-    """Copy a student of other widths; what reads new channels starts at zero: only narrower layers lose something."""
-    for name, value in student.state_dict().items():
-        if (old := other.get(name)) is None:
-            continue  # a head that it did not have
-        if value.ndim == 4:
-            value[:, old.shape[1] :] = 0
-        shared = tuple(slice(min(sides)) for sides in zip(old.shape, value.shape, strict=True))
-        value[shared] = old[shared]
+def grow(student: Student, other: Mapping[str, Tensor]) -> None:
+    """Copy a student of other widths: what reads new channels starts at zero, narrower layers keep the heaviest."""
+    own = student.state_dict()
+    source = torch.arange(3)
+    for layer, following in zip(student.trunk.layers, [*student.trunk.layers[1:], None], strict=True):
+        convolution, norm, head = (f"trunk.convolutions.{_conv(layer)}.", f"trunk.norms.{layer}.", f"heads.{layer}.")
+        readers = [other.get(f"{head}weight"), other.get(f"trunk.convolutions.{_conv(following)}.weight")]
+        heavy = other[f"{norm}weight"].square() * sum(
+            reader.square().sum((0, 2, 3)) / reader.square().sum() for reader in readers if reader is not None
+        )
+        kept = heavy.topk(min(len(heavy), student.trunk.geometry[layer].channels)).indices.sort().values
+        _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
+        for name in (f"{convolution}bias", *(f"{norm}{n}" for n in ("weight", "bias", "running_mean", "running_var"))):
+            _copy(own[name], other[name][kept])
+        if f"{head}weight" in other:
+            _copy(own[f"{head}weight"], other[f"{head}weight"][:, kept])
+            _copy(own[f"{head}bias"], other[f"{head}bias"])
+        source = kept
+
+
+def _copy(into: Tensor, old: Tensor) -> None:
+    if into.ndim == 4:
+        into[:, old.shape[1] :] = 0
+    into[tuple(map(slice, old.shape))] = old
+
+
+def _conv(layer: str | None) -> str:
+    return (layer or "").replace("relu", "conv")
 
 
 def unit_of(mean: Tensor) -> Tensor:
