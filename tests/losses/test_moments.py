@@ -45,6 +45,22 @@ def test_moments_are_float32_even_from_bfloat16() -> None:
     assert_close(found.covariance, torch.tensor([[[0.25]]]))
 
 
+def test_sums_of_bfloat16_features_are_as_precise_as_those_of_float32() -> None:
+    half = features(0, height=128, width=128, channels=64).abs().bfloat16()
+    for ours, exact in zip(moment_sums(half), moment_sums(half.double()), strict=True):
+        assert (ours - exact).norm() < 1e-6 * exact.norm()
+    where = torch.linspace(0, 1, 128).expand(1, 1, 128, 128)
+    soft, of_double = (moment_sums(values, where.to(values.dtype))[1] for values in (half, half.double()))
+    assert (soft - of_double).norm() < 1e-4 * of_double.norm()
+
+
+def test_short_cuts_in_multiplication_end_with_it() -> None:
+    wide = torch.randn(64, 4096, generator=torch.Generator().manual_seed(0))
+    before = wide @ wide.T
+    moments_of(features(0).bfloat16())
+    assert torch.equal(wide @ wide.T, before)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_of_bfloat16_features_are_those_of_float32_nearly(weighted: bool) -> None:
     half = features(0, channels=32).abs().bfloat16()

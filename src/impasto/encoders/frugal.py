@@ -110,37 +110,37 @@ def _unpadded(gradient: Tensor, padding: str) -> Tensor:
 
 
 class _RectifiedMaxPool(Function):
+    """Of each square, which position was the largest is kept as a number, 1 to 4, or 0 where none is positive.
+
+    Numbers of the features' own kind, compared where they lie densely: PyTorch compares views of few channels, makes
+    booleans and multiplies by them several times slower.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.shape = x.shape
-        (a, b), (c, d) = _quarters(x)
+        a, b, c, d = _quarters(x)
         top, bottom = torch.maximum(a, b), torch.maximum(c, d)
         pooled = torch.maximum(top, bottom)
-        active = pooled > 0
-        lower = bottom > top
-        upper = active & ~lower
-        lower &= active
-        ctx.save_for_backward(upper, lower, b > a, d > c)
+        upper, lower = torch.empty_like(top).copy_(a), torch.empty_like(top).copy_(c)
+        upper_right, lower_right = torch.gt(top, upper, out=upper), torch.gt(bottom, lower, out=lower)
+        is_lower, is_active = torch.gt(bottom, top, out=bottom), torch.gt(pooled, 0, out=top)
+        is_right = lower_right.sub_(upper_right).mul_(is_lower).add_(upper_right)
+        ctx.save_for_backward(is_right.add_(is_lower, alpha=2).add_(1).mul_(is_active))
         return pooled.clamp_(min=0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        upper, lower, b_wins, d_wins = ctx.saved_tensors
+        (largest,) = ctx.saved_tensors
         spread = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
         height, width = (2 * side for side in gradient.shape[-2:])
         spread[..., height:, :] = 0
         spread[..., width:] = 0
-        for row, wins, right in zip(_quarters(spread), (upper, lower), (b_wins, d_wins), strict=True):
-            share = _as(gradient, wins).mul_(gradient)
-            torch.mul(share, _as(gradient, right), out=row[1])
-            torch.sub(share, row[1], out=row[0])
+        chosen = torch.empty_like(largest)
+        for number, quarter in enumerate(_quarters(spread), 1):
+            torch.mul(gradient, torch.eq(largest, number, out=chosen), out=quarter)
         return spread
-
-
-def _as(values: Tensor, mask: Tensor) -> Tensor:
-    """A mask as 0 and 1 of the kind of some values; products of two kinds, or of booleans, are several times slower."""
-    return mask.view(torch.int8).to(values.dtype)
 
 
 class _Crop(Function):
@@ -160,8 +160,7 @@ class _Crop(Function):
         return whole, None, None
 
 
-def _quarters(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Views of the four positions of every 2x2 square; a last odd row or column is left out."""
+def _quarters(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of the four positions of every 2x2 square, row by row; a last odd row or column is left out."""
     even = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
-    upper, lower = even[..., ::2, :], even[..., 1::2, :]
-    return (upper[..., ::2], upper[..., 1::2]), (lower[..., ::2], lower[..., 1::2])
+    return even[..., ::2, ::2], even[..., ::2, 1::2], even[..., 1::2, ::2], even[..., 1::2, 1::2]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from impasto.errors import PictureError, UsageError, near_match
-from impasto.output import MOST_NAMES, check_place, refuse_inputs
+from impasto.output import MOST_NAMES, WORKSHOP, check_place, refuse_inputs
 from impasto.pictures.atomic import write_failure
 from impasto.pictures.film import Film
 from impasto.pictures.film_format import FilmFormat
@@ -42,7 +42,7 @@ class FilmOutput:
     @property
     def workshop(self) -> Path:
         """The folder of unfinished work: beside the film, if it is not another one that is gone on with."""
-        return self.made_in or self.path.with_name(f"{_stem(self.path)}.unfinished")
+        return self.made_in or self.path.with_name(f"{_stem(self.path)}{WORKSHOP}")
 
     @property
     def preview_path(self) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from impasto.losses.moments import MomentSums, as_rows, block_length
+from impasto.losses.moments import MomentSums, add_products, as_rows, block_length
 
 LEAST_WEIGHT = 0.01
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
@@ -73,10 +73,10 @@ class Block:
 
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
         """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights."""
-        gathered = self.gathered(values).to(self.weights.dtype)
+        gathered = self.gathered(values)
         for region, part, weights in zip(self.regions, self.parts(gathered), self.parts(self.weights), strict=True):
-            first[region].addmm_(weights.T, part)
-            second[region].addmm_(part.T, part if self.even else part * weights)
+            first[region].addmm_(weights.T, part.to(weights.dtype))
+            add_products(second[region], part, None if self.even else weights)
 
     def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
         """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to.
