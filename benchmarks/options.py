@@ -2,15 +2,14 @@
 
     python benchmarks/options.py --size 512 --out benchmarks/results/options
 
-Each variant is a process of its own, as in a run, on one thread and in CPU time; variants take turns, so that the
-ratios hold on a noisy machine. Writes a table (.md) and numbers (.json).
+On one thread and in CPU time. Variants take turns, two steps at a time, so that the ratios hold on a noisy machine; the
+second of the two counts, which finds the memory that the first has asked for. Writes a table (.md) and numbers (.json).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import time
@@ -26,7 +25,7 @@ import torch
 from impasto.machine import Machine
 from impasto.methods.transfer import TransferSettings, transfer
 from impasto.pictures.files import read_picture
-from impasto.synthesis import Objective
+from impasto.synthesis import Objective, Scale, Synthesis
 from speed import machine
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -42,63 +41,64 @@ VARIANTS: dict[str, tuple[int, dict[str, Any]]] = {
     "photorealism, full": (1, {"photoreal": "full"}),
 }
 TILED = "in about four tiles"
-STEPS = 7
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     options = parser.parse_args()
-    times: dict[str, list[float]] = {name: [] for name in (*VARIANTS, TILED)}
-    for _ in range(options.rounds):
-        for name, seen in times.items():
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                seen += pool.apply(steps, (options.size, name))
-    medians = {name: statistics.median(seen) for name, seen in times.items()}
-    report = {"machine": machine(), "size": options.size, "seconds_per_step": medians}
+    torch.set_num_threads(1)
+    works = {name: synthesis(options.size, 2 * options.steps, *variant) for name, variant in VARIANTS.items()}
+    works[TILED] = in_tiles(synthesis(options.size, 2 * options.steps, 1, {}), options.size // 2)
+    runs = {name: iter(work) for name, work in works.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(options.steps):
+        for name, run in runs.items():
+            next(run)
+            began = time.process_time()
+            next(run)
+            times[name].append(time.process_time() - began)
+    seconds = {name: statistics.median(seen) for name, seen in times.items()}
+    ratios = {
+        name: statistics.median(one / plain for one, plain in zip(seen, times["plain"], strict=True))
+        for name, seen in times.items()
+    }
+    report = {"machine": machine(), "size": options.size, "seconds_per_step": seconds, "ratio": ratios}
     options.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     options.out.with_suffix(".md").write_text(table(report))
     print(table(report))
 
 
-def steps(size: int, name: str) -> list[float]:
-    """Seconds of CPU time of some steps, after two in which memory is asked for."""
-    torch.set_num_threads(1)
-    tiled = name == TILED
-    one, picture = objective(size, *((1, {}) if tiled else VARIANTS[name]), tile=size // 2 if tiled else None)
-    seconds = []
-    for _ in range(STEPS + 2):
-        picture.grad = None
-        began = time.process_time()
-        one.add_gradient(picture)
-        seconds.append(time.process_time() - began)
-    return seconds[2:]
-
-
-def objective(
-    size: int, styles: int, settings: dict[str, Any], tile: int | None = None
-) -> tuple[Objective, torch.Tensor]:
-    """The objective of the finest scale, and a picture to look at."""
+def synthesis(size: int, steps: int, styles: int, settings: dict[str, Any]) -> Synthesis:
+    """The work of one variant, at its finest scale alone."""
     names = ("lighthouse", "starry-night", "the-scream", "wheat-field")[: styles + 1]
     content, *paintings = (read_picture(EXAMPLES / f"{name}.jpg") for name in names)
     maps = {"segmentation": read_picture(MAP["segmentation"])} if "segmentation" in settings else {}
-    told = TransferSettings.of(size=size, **settings)
-    work = transfer(content, paintings, told, Machine.choose("cpu"), maps)
-    found = work.synthesis.objective_at(work.synthesis.schedule[-1])
-    if tile is not None:
-        found = Objective(found.encoder, found.terms, bfloat16=found.bfloat16, tile=tile)
-    scale = work.synthesis.schedule[-1]
-    picture = torch.rand(1, 3, scale.height, scale.width).contiguous(memory_format=torch.channels_last)
-    return found, picture.requires_grad_()
+    told = TransferSettings.of(size=size, coarsest=size, steps=steps, tolerance=0, **settings)
+    return transfer(content, paintings, told, Machine.choose("cpu"), maps).synthesis
+
+
+def in_tiles(work: Synthesis, tile: int) -> Synthesis:
+    """The same work, in tiles with cores of this side."""
+    whole = work.objective_at
+
+    def tiled(scale: Scale) -> Objective:
+        found = whole(scale)
+        return Objective(found.encoder, found.terms, bfloat16=found.bfloat16, tile=tile)
+
+    work.objective_at = tiled
+    return work
 
 
 def table(report: dict[str, Any]) -> str:
-    medians = report["seconds_per_step"]
-    rows = [f"| {name} | {1000 * s:.0f} | {s / medians['plain']:.2f} |" for name, s in medians.items()]
+    rows = [
+        f"| {name} | {1000 * seconds:.0f} | {report['ratio'][name]:.2f} |"
+        for name, seconds in report["seconds_per_step"].items()
+    ]
     here = report["machine"]
-    head = f"{here['processor']}; {report['size']} px, lite, medians of the CPU time of one thread\n\n"
+    head = f"{here['processor']}; {report['size']} px, lite, medians of a step, CPU time of one thread\n\n"
     head += "| variant | ms a step | × plain |\n|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
 

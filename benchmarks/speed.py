@@ -72,7 +72,8 @@ def measure_steps(encoder: str, size: int) -> dict[str, Any]:
     else:
         name = encoder
     machine_ = Machine.choose("auto")
-    settings = method.TransferSettings.of(size=size, coarsest=size, steps=4, encoder=encoder, tolerance=0)
+    steps = 16 if size <= 512 else 5
+    settings = method.TransferSettings.of(size=size, coarsest=size, steps=steps, encoder=encoder, tolerance=0)
     work = method.transfer(read_picture(CONTENT), [read_picture(STYLE)], settings, machine_)
     times = []
     clock = time.perf_counter()

@@ -29,17 +29,18 @@ class Block:
     """Where regions are among the positions from `start` to `stop` of a layer.
 
     Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
-    are `rows` `(K,)` with `weights` `(K, 1)`, which are `even` if all are 1; `sizes` says how many each has. `members`
-    go the other way: the places in `rows` of each position, `(stop - start,)` each, or K for none. A single region
-    that takes all of it has no `rows`: nothing is to be gathered.
+    are `rows` `(K,)`, the roots of what they weigh `roots` `(K, 1)`, and `soft` the places of those that are not 1;
+    `sizes` says how many each has. `members` go the other way: the places in `rows` of each position,
+    `(stop - start,)` each, or K for none. A single region that takes all of it has no `rows`: nothing is to be
+    gathered.
     """
 
     start: int
     stop: int
     regions: tuple[int, ...]
     rows: Tensor | None
-    weights: Tensor
-    even: bool
+    roots: Tensor
+    soft: Tensor
     sizes: tuple[int, ...]
     members: tuple[Tensor, ...]
 
@@ -59,8 +60,9 @@ class Block:
             for chosen in (counted & (rank == number) for number in range(max(1, most)))
         )
         rows = None if sizes == (weights.shape[1],) else counted.nonzero()[:, 1]
-        own = weights[list(regions)][counted][:, None]
-        return cls(start, start + weights.shape[1], regions, rows, own, bool((own == 1).all()), sizes, members)
+        roots = weights[list(regions)][counted][:, None].sqrt()
+        soft = (roots[:, 0] != 1).nonzero()[:, 0]
+        return cls(start, start + weights.shape[1], regions, rows, roots, soft, sizes, members)
 
     def gathered(self, values: Tensor) -> Tensor:
         """Those `(K, C)` of the values `(N, C)` of all positions that count."""
@@ -73,10 +75,12 @@ class Block:
 
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
         """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights."""
-        gathered = self.gathered(values)
-        for region, part, weights in zip(self.regions, self.parts(gathered), self.parts(self.weights), strict=True):
-            first[region].addmm_(weights.T, part.to(weights.dtype))
-            add_products(second[region], part, None if self.even else weights)
+        gathered = self.gathered(values).to(self.roots.dtype)
+        if len(self.soft):
+            gathered = gathered * self.roots
+        for region, part, roots in zip(self.regions, self.parts(gathered), self.parts(self.roots), strict=True):
+            first[region].addmm_(roots.T, part)
+            add_products(second[region], part, values.dtype)
 
     def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
         """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to.
@@ -89,8 +93,8 @@ class Block:
         found, spread[count] = spread[:count], 0  # the last row is for positions that are nowhere
         for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
-        if not self.even:
-            found *= self.weights.to(found.dtype)
+        if len(self.soft):
+            found[self.soft] *= self.roots[self.soft].square().to(found.dtype)
         if self.rows is not None:
             found = spread.index_select(0, self.members[0])
             for member in self.members[1:]:

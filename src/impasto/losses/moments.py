@@ -123,9 +123,14 @@ class _MomentSums(Function):
         first = rows.new_zeros(batch, channels, dtype=kind)
         second = rows.new_zeros(batch, channels, channels, dtype=kind)
         for place in _places(rows):
-            part, own = rows[place], None if weights is None else weights[place]
-            first[place[0]] += part.sum(0, dtype=kind) if own is None else (part * own).sum(0)
-            add_products(second[place[0]], part, own)
+            part = rows[place].to(kind)
+            if weights is None:
+                first[place[0]] += part.sum(0)
+            else:
+                root = weights[place].sqrt()
+                part = part * root
+                first[place[0]] += (part * root).sum(0)
+            add_products(second[place[0]], part, rows.dtype)
         return first, second
 
     @staticmethod
@@ -147,16 +152,13 @@ def _places(rows: Tensor) -> Iterator[tuple[int, slice]]:
     return product(range(rows.shape[0]), (slice(start, start + length) for start in range(0, rows.shape[1], length)))
 
 
-def add_products(sums: Tensor, rows: Tensor, weights: Tensor | None = None) -> None:
-    """Add the sum of w f fᵀ to `sums` `(C, C)`, of rows f `(N, C)` that weigh w `(N, 1)`, or 1.
+def add_products(sums: Tensor, rows: Tensor, kind: torch.dtype) -> None:
+    """Add the sum of f fᵀ over rows f `(N, C)` to `sums` `(C, C)`, both as precise; the features were of this kind.
 
-    What is multiplied is as precise as the rows, what is added up as the sums.
+    What is multiplied is no more precise than these, what is added up as the sums are.
     """
-    if weights is not None:
-        rows = (rows * weights.sqrt()).to(rows.dtype)
-    factors = rows.to(sums.dtype)
-    with _multiplied_as_bfloat16() if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" else nullcontext():
-        sums.addmm_(factors.T, factors)
+    with _multiplied_as_bfloat16() if kind == torch.bfloat16 and rows.device.type == "cpu" else nullcontext():
+        sums.addmm_(rows.T, rows)
 
 
 @contextmanager

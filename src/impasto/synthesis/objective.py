@@ -75,7 +75,7 @@ class Objective:
             for tile in parts[1:]:
                 for so_far, own in zip(sums, self._sums(tile.of(picture), tile), strict=True):
                     so_far += own
-                release_memory()
+        release_memory()
         leaves = [one.to(picture.dtype).requires_grad_() for one in sums]
         total, losses = self._total(self._losses_of(leaves), strengths)
         slopes = torch.autograd.grad(total, leaves)
@@ -86,8 +86,8 @@ class Objective:
             outputs, upstream = zip(*((one, slope) for one, slope in pairs if one.requires_grad), strict=True)
             tile.add(torch.autograd.grad(outputs, part, upstream)[0], gradient)
             del pairs, outputs, upstream
-            release_memory()
         picture.grad = gradient
+        release_memory()
         return total.detach(), {name: loss.detach() for name, loss in losses.items()}
 
     def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:
