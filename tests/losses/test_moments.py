@@ -45,20 +45,31 @@ def test_moments_are_float32_even_from_bfloat16() -> None:
     assert_close(found.covariance, torch.tensor([[[0.25]]]))
 
 
-def test_sums_of_bfloat16_features_are_as_precise_as_those_of_float32() -> None:
-    half = features(0, height=128, width=128, channels=64).abs().bfloat16()
-    for ours, exact in zip(moment_sums(half), moment_sums(half.double()), strict=True):
+@pytest.mark.parametrize(("kind", "soft_error"), [(torch.bfloat16, 1e-4), (torch.float32, 1e-6)])
+def test_sums_are_as_precise_as_float32(kind: torch.dtype, soft_error: float) -> None:
+    values = features(0, height=128, width=128, channels=64).abs().to(kind)
+    for ours, exact in zip(moment_sums(values), moment_sums(values.double()), strict=True):
         assert (ours - exact).norm() < 1e-6 * exact.norm()
     where = torch.linspace(0, 1, 128).expand(1, 1, 128, 128)
-    soft, of_double = (moment_sums(values, where.to(values.dtype))[1] for values in (half, half.double()))
-    assert (soft - of_double).norm() < 1e-4 * of_double.norm()
+    ours, exact = moment_sums(values, where)[1], moment_sums(values.double(), where.double())[1]
+    assert (ours - exact).norm() < soft_error * exact.norm()
 
 
-def test_short_cuts_in_multiplication_end_with_it() -> None:
-    wide = torch.randn(64, 4096, generator=torch.Generator().manual_seed(0))
-    before = wide @ wide.T
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="PyTorch before 2.9")
+def test_only_bfloat16_features_are_multiplied_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    matmul, seen = torch.backends.mkldnn.matmul, []
+    before = matmul.fp32_precision
+    addmm_ = Tensor.addmm_
+
+    def noting(sums: Tensor, *factors: Tensor) -> Tensor:
+        seen.append(matmul.fp32_precision)
+        return addmm_(sums, *factors)
+
+    monkeypatch.setattr(Tensor, "addmm_", noting)
     moments_of(features(0).bfloat16())
-    assert torch.equal(wide @ wide.T, before)
+    moments_of(features(0))
+    assert seen == ["bf16", before]
+    assert matmul.fp32_precision == before != "bf16"
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -163,7 +163,10 @@ def add_products(sums: Tensor, rows: Tensor, kind: torch.dtype) -> None:
 
 @contextmanager
 def _multiplied_as_bfloat16() -> Iterator[None]:
-    """A CPU multiplies float32 as bfloat16 and adds up in float32: no change of what was that, in half of the time."""
+    """Products of float32 matrices by oneDNN, which may round what it multiplies to bfloat16, and adds up in float32.
+
+    No change of what was bfloat16 before, in half of the time; precise products are another library's.
+    """
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     if matmul is None:  # PyTorch before 2.9
         yield
