@@ -20,8 +20,8 @@ from impasto.losses.moments import MomentSums, add_products, as_rows, block_leng
 LEAST_WEIGHT = 0.01
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
 
-BYTES_OF_A_PLACE = 8 + 8 + 4
-"""Of a position, for where it is gathered, for where that goes back to, and for its weight."""
+BYTES_OF_A_PLACE = 8 + 8 + 8 + 4
+"""Of a position, for where it is gathered, for where that goes back to, for being soft, and for its weight."""
 
 
 @dataclass(frozen=True)
