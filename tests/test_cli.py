@@ -528,6 +528,20 @@ def test_a_folder_without_pictures_is_one_sentence(impasto: Command) -> None:
     assert shown.err == "works: is a folder; name a picture in it\n"
 
 
+@pytest.mark.usefixtures("studio")
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+@pytest.mark.parametrize("method", ["transfer", "semantic", "strip"])
+def test_a_folder_without_a_name_is_refused_as_any_other(impasto: Command, method: str, folder: str) -> None:
+    shown = impasto(method, folder, "harbour.jpg", "harbour.jpg")
+    assert (shown.code, shown.err) == (1, f"{folder}: is a folder; name a picture in it\n")
+
+
+@pytest.mark.usefixtures("studio")
+def test_the_root_is_no_film(impasto: Command) -> None:
+    shown = impasto("film", "/", "harbour.jpg")
+    assert (shown.code, shown.err.partition(";")[0]) == (1, "/: holds no numbered pictures, such as frame_0001.png")
+
+
 # Completion
 
 

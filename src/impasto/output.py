@@ -157,7 +157,7 @@ def default_path(inputs: Iterable[Path]) -> Path:
     words = [one.stem for one in paths[:MOST_NAMES]]
     if len(paths) > MOST_NAMES:
         words.append(f"and-{len(paths) - MOST_NAMES}")
-    return paths[0].with_name("-".join(words) + ".png")
+    return paths[0].parent / ("-".join(words) + ".png")  # with_name would refuse "." and "/"
 
 
 def check_place(path: Path) -> None:

@@ -140,7 +140,7 @@ def default_film(inputs: Iterable[Path]) -> Path:
     animated = film.suffix.lower() in (".gif", ".webp", ".apng")
     folder = film.is_dir() or is_pattern(film)
     suffix = "" if folder else film.suffix.lower() if animated else ".mp4"
-    return film.with_name("-".join(words) + suffix)
+    return film.parent / ("-".join(words) + suffix)
 
 
 def _stem(path: Path) -> str:
