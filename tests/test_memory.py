@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -53,3 +54,25 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     release_memory()
     assert used_memory(CPU) < before - 100_000_000
     assert all(bool((piece == 1).all()) for piece in kept)
+
+
+KEEPING = """
+import torch
+from impasto.memory import keep_memory, release_memory, used_memory
+cpu = torch.device("cpu")
+keep_memory()
+before = used_memory(cpu)
+torch.ones(50_000_000)
+print(used_memory(cpu) - before)
+release_memory()
+print(used_memory(cpu) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is not asked")
+def test_freed_memory_is_kept_for_what_comes_next() -> None:
+    """Of 200 MB that are freed at once; in a process of its own, whose heap nothing has divided."""
+    done = subprocess.run([sys.executable, "-c", KEEPING], check=True, capture_output=True, text=True)
+    kept, after = map(int, done.stdout.split())
+    assert kept > 150_000_000
+    assert after < 50_000_000

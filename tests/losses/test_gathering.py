@@ -69,7 +69,7 @@ def test_gradients_are_right(regions: Callable[[], list[Tensor]], block: int) ->
 def test_bfloat16_features_have_float32_sums_and_gradients_of_their_own_kind(
     regions: Callable[[], list[Tensor]],
 ) -> None:
-    half, places = features(16).bfloat16(), Places.of(regions(), torch.float32)
+    half, places = features(16).bfloat16(), Places.of(regions(), torch.float32, 100)
     seconds, gradients = [], []
     for values in (half, half.float()):
         found = sums_of_regions(values.requires_grad_(), places)
@@ -86,17 +86,28 @@ def test_bfloat16_features_have_float32_sums_and_gradients_of_their_own_kind(
 
 
 def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
-    (block,) = Places.of(halves(), torch.float32).blocks
+    (block,) = Places.of(halves(), torch.float32, 100).blocks
     assert block.sizes == (8, 12)
     assert len(block.members) == 1
     assert block.rows is not None
     assert sorted(block.rows.tolist()) == [*range(20)]
 
 
+def test_in_a_region_what_weighs_1_comes_first() -> None:
+    (block,) = Places.of(overlapping(), torch.float32, 100).blocks
+    assert block.rows is not None
+    assert (len(block.rows), block.sizes) == (44, (16, 12, 16))
+    soft = torch.cat([torch.arange(44)[one] for one in block.soft])
+    assert (block.roots[soft] != 1).all()
+    assert len(soft) == (block.roots != 1).sum() == 36
+    first = [float(part[0]) for part in block.parts(block.roots)]
+    assert first == [1, 1, pytest.approx(0.3**0.5)]
+
+
 def test_a_block_within_one_region_is_not_gathered() -> None:
     left = torch.zeros(1, 1, 4, 5)
     left[..., :2, :] = 1
-    top, bottom = Places.of([left, 1 - left], torch.float32, block=10).blocks
+    top, bottom = Places.of([left, 1 - left], torch.float32, 10).blocks
     assert top.rows is None
     assert bottom.rows is None
     assert (top.regions, bottom.regions) == ((0,), (1,))
@@ -104,6 +115,6 @@ def test_a_block_within_one_region_is_not_gathered() -> None:
 
 def test_what_weighs_next_to_nothing_is_left_out() -> None:
     edge = torch.tensor([1, 0.5, 0.02, 0.005, 0]).expand(1, 1, 4, 5)
-    places = Places.of([edge], torch.float32)
+    places = Places.of([edge], torch.float32, 100)
     assert places.blocks[0].sizes == (12,)
     assert places.weights.item() == pytest.approx(4 * 1.52)

@@ -176,6 +176,16 @@ def test_the_height_of_a_band_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert_close(window_roots(noise(0, 23, 7), EPSILON), (roots, contrast), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("windows", [1, 15, 16, 1000])  # of bands of 1, 3, 3 and all rows
+def test_how_many_windows_are_looked_at_together_changes_nothing(monkeypatch: pytest.MonkeyPatch, windows: int) -> None:
+    content, picture = noise(0, 24, 7), noise(1, 24, 7)
+    roots, _ = window_roots(content, EPSILON)
+    where = noise(2, 22, 5)[:, :1]
+    value, product = quadratic_form(picture, content, roots, where)
+    monkeypatch.setattr("impasto.losses.matting.WINDOWS", windows)
+    assert_close(quadratic_form(picture, content, roots, where), (value, product))
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 8), (8, 2), (2, 2)])
 def test_a_picture_without_windows_has_no_loss(height: int, width: int) -> None:
     value, gradient = loss_and_gradient(MattingLoss(noise(0, height, width)), noise(1, height, width))

@@ -400,7 +400,7 @@ def test_regions_are_counted_in_the_memory_of_the_work(work: Callable[..., Work]
     two = work(soft(0), soft(1), soft(2), pictures=both, masks="left.png,not:left.png", rest="last")
     positions = 1 + 1 / 4 + 1 / 4  # of relu1_1, relu2_1 and relu2_2, for a pixel
     mask = 4 + 4 * positions
-    places = (8 + 8 + 8 + 4) * positions
+    places = (8 + 8 + 4) * positions
     kept = 16
     assert one.budget.held - plain.budget.held == pytest.approx(mask + places + kept)
     assert two.budget.held - plain.budget.held == pytest.approx(2 * mask + places)

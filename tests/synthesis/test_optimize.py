@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from impasto.encoders.vgg import VGG
 from impasto.errors import ImpastoError
 from impasto.losses import Features, GramLoss, Loss, Smoothness, moments
-from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term
+from impasto.synthesis import Objective, Optimisation, Scale, Step, Synthesis, Term, optimize
 from impasto.synthesis.optimize import Settled
 
 SCHEDULE = (Scale(8, 12, 6), Scale(16, 24, 5), Scale(32, 48, 4))
@@ -213,6 +213,17 @@ def test_observers_are_told_every_step_in_order(synthesis_of: Build) -> None:
     assert all(step.total == pytest.approx(step.losses["a"] + step.losses["b"], rel=1e-5) for step in told)
     assert torch.equal(picture, told[-1].preview())
     assert synthesis.finished
+
+
+@pytest.mark.parametrize("steps", [1, 1000])
+def test_memory_is_given_back_at_the_end(synthesis_of: Build, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    given_back = []
+    monkeypatch.setattr(optimize, "release_memory", lambda: given_back.append(1))
+    running = iter(synthesis_of(losses={"a": towards(0.9)}))
+    taken = [*islice(running, steps)]
+    assert bool(given_back) == (len(taken) < steps)
+    running.close()
+    assert given_back == [1]
 
 
 def test_the_history_has_every_step(synthesis_of: Build) -> None:

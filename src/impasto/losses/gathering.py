@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -15,13 +16,13 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from impasto.losses.moments import MomentSums, add_products, as_rows, block_length
+from impasto.losses.moments import MomentSums, add_products, as_rows
 
 LEAST_WEIGHT = 0.01
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
 
-BYTES_OF_A_PLACE = 8 + 8 + 8 + 4
-"""Of a position, for where it is gathered, for where that goes back to, for being soft, and for its weight."""
+BYTES_OF_A_PLACE = 8 + 8 + 4
+"""Of a position, for where it is gathered, for where that goes back to, and for its weight."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Block:
     """Where regions are among the positions from `start` to `stop` of a layer.
 
     Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
-    are `rows` `(K,)`, the roots of what they weigh `roots` `(K, 1)`, and `soft` the places of those that are not 1;
-    `sizes` says how many each has. `members` go the other way: the places in `rows` of each position,
-    `(stop - start,)` each, or K for none. A single region that takes all of it has no `rows`: nothing is to be
-    gathered.
+    are `rows` `(K,)`, and the roots of what they weigh `roots` `(K, 1)`; `sizes` says how many each has. Those that
+    weigh 1 come first in each region, and `soft` says where the others are. `members` go the other way: the places in
+    `rows` of each position, `(stop - start,)` each, or K for none. Where `rows` would be all positions, one after the
+    other, there are none: nothing is to be gathered.
     """
 
     start: int
@@ -40,7 +41,7 @@ class Block:
     regions: tuple[int, ...]
     rows: Tensor | None
     roots: Tensor
-    soft: Tensor
+    soft: tuple[slice, ...]
     sizes: tuple[int, ...]
     members: tuple[Tensor, ...]
 
@@ -49,20 +50,32 @@ class Block:
         """Of weights of regions by position `(R, N)`; what weighs next to nothing is left out."""
         counted = weights >= LEAST_WEIGHT
         regions = tuple(counted.any(1).nonzero()[:, 0].tolist())
-        counted = counted[list(regions)]
-        sizes = tuple(counted.sum(1).tolist())
-        total = sum(sizes)
-        numbers = counted.flatten().cumsum(0).view_as(counted) - 1
-        rank = counted.cumsum(0) - 1  # which of the regions of a position it is
+        weights, counted = weights[list(regions)], counted[list(regions)]
+        parts = torch.stack((counted & (weights == 1), counted & (weights != 1)), dim=1)
+        sizes = parts.sum(2).tolist()
+        ends = list(accumulate(whole + soft for whole, soft in sizes))
+        soft = tuple(slice(end - own, end) for end, (_, own) in zip(ends, sizes, strict=True) if own)
+        total = sum(map(sum, sizes))
+        numbers = parts.flatten().cumsum(0).view_as(parts) - 1
+        rank = (counted.cumsum(0) - 1)[:, None]  # which of the regions of a position it is
         most = int(counted.sum(0).max()) if regions else 0
         members = tuple(
-            torch.where(chosen.any(0), (numbers * chosen).sum(0), total)
-            for chosen in (counted & (rank == number) for number in range(max(1, most)))
+            torch.where(chosen.any((0, 1)), (numbers * chosen).sum((0, 1)), total)
+            for chosen in (parts & (rank == number) for number in range(max(1, most)))
         )
-        rows = None if sizes == (weights.shape[1],) else counted.nonzero()[:, 1]
-        roots = weights[list(regions)][counted][:, None].sqrt()
-        soft = (roots[:, 0] != 1).nonzero()[:, 0]
-        return cls(start, start + weights.shape[1], regions, rows, roots, soft, sizes, members)
+        region, _, rows = parts.nonzero().unbind(1)
+        roots = weights[region, rows][:, None].sqrt()
+        in_order = bool(parts.all(2).any()) and total == weights.shape[1]
+        return cls(
+            start,
+            start + weights.shape[1],
+            regions,
+            None if in_order else rows,
+            roots,
+            soft,
+            tuple(map(sum, sizes)),
+            members,
+        )
 
     def gathered(self, values: Tensor) -> Tensor:
         """Those `(K, C)` of the values `(N, C)` of all positions that count."""
@@ -75,9 +88,9 @@ class Block:
 
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
         """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights."""
-        gathered = self.gathered(values).to(self.roots.dtype)
-        if len(self.soft):
-            gathered = gathered * self.roots
+        gathered = self.gathered(values).to(self.roots.dtype, copy=bool(self.soft))
+        for soft in self.soft:
+            gathered[soft] *= self.roots[soft]
         for region, part, roots in zip(self.regions, self.parts(gathered), self.parts(self.roots), strict=True):
             first[region].addmm_(roots.T, part)
             add_products(second[region], part, values.dtype)
@@ -93,13 +106,15 @@ class Block:
         found, spread[count] = spread[:count], 0  # the last row is for positions that are nowhere
         for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
-        if len(self.soft):
-            found[self.soft] *= self.roots[self.soft].square().to(found.dtype)
-        if self.rows is not None:
-            found = spread.index_select(0, self.members[0])
-            for member in self.members[1:]:
-                found += spread.index_select(0, member)
-        result[self.start : self.stop] = found
+        for soft in self.soft:
+            found[soft] *= self.roots[soft].square().to(found.dtype)
+        own = result[self.start : self.stop]
+        if self.rows is None:
+            own.copy_(found)
+            return
+        torch.index_select(spread, 0, self.members[0], out=own)
+        for member in self.members[1:]:
+            own += spread.index_select(0, member)
 
 
 @dataclass(frozen=True)
@@ -110,10 +125,9 @@ class Places:
     blocks: tuple[Block, ...]
 
     @classmethod
-    def of(cls, regions: Sequence[Tensor], dtype: torch.dtype, block: int | None = None) -> Places:
+    def of(cls, regions: Sequence[Tensor], dtype: torch.dtype, length: int) -> Places:
         """Of weights of positions `(1, 1, H, W)`, one for each region, in blocks of so many positions."""
         weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
-        length = block or block_length(weights.device)
         starts = range(0, weights.shape[1], length)
         blocks = (Block.of(weights[:, start : start + length], start) for start in starts)
         counted = torch.where(weights >= LEAST_WEIGHT, weights, 0)

@@ -27,6 +27,9 @@ EPSILON = 1e-4
 BAND = 128
 """Rows of windows that are factorised at a time, in float64."""
 
+WINDOWS = 2**15
+"""Looked at together: what is computed of them stays in a processor's cache."""
+
 
 class MattingLoss(SumLoss):
     """Σ_c V_c(x)ᵀ M V_c(x), M the matting Laplacian of the content, over the content's own local contrast.
@@ -91,9 +94,26 @@ class _QuadraticForm(Function):
 def quadratic_form(picture: Tensor, content: Tensor, roots: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """xᵀMx, a scalar, and Mx `(B, 3, H, W)`, for a picture x `(B, 3, H, W)` and a content `(1, 3, H, W)`.
 
-    `roots` are the content's `window_roots`, `where` `(1, 1, H − 2, W − 2)` the windows' weights. All that is summed
-    are differences from the centres of windows, so that smooth skies do not drown in rounding.
+    `roots` are the content's `window_roots`, `where` `(1, 1, H − 2, W − 2)` the windows' weights.
     """
+    total, result = picture.new_zeros(()), torch.zeros_like(picture, memory_format=torch.contiguous_format)
+    height, width = where.shape[-2:]
+    rows = height if picture.device.type != "cpu" else max(1, WINDOWS // max(1, width))
+    for start in range(0, height, rows):
+        band, seen = slice(start, start + rows), slice(start, start + rows + 2)
+        error, own = _form_of_band(
+            picture[..., seen, :].contiguous(),  # channel by channel: neighbours lie densely
+            content[..., seen, :].contiguous(),
+            roots[..., band, :],
+            where[..., band, :],
+        )
+        total += error
+        result[..., seen, :] += own
+    return total, result
+
+
+def _form_of_band(picture: Tensor, content: Tensor, roots: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """All that is summed are differences from the centres of windows, so that smooth skies do not drown in rounding."""
     value_sum = torch.zeros_like(_shifted(picture, 1, 1))
     colour_sum = torch.zeros_like(_shifted(content, 1, 1))
     covariance = (value_sum[:, :, None] * colour_sum[:, None]).contiguous()

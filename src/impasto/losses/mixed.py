@@ -10,7 +10,7 @@ from torch import Tensor
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums, Weights, cut
 from impasto.losses.gathering import Places, sums_of_regions
-from impasto.losses.moments import MomentSums, precise
+from impasto.losses.moments import MomentSums, block_length, precise
 from impasto.losses.style import StyleLoss
 
 
@@ -56,7 +56,8 @@ class RegionsLoss(SumLoss):
         """Where the regions are; those of the whole picture are found once."""
         if tile is None and layer in self._whole:
             return self._whole[layer]
-        places = Places.of([cut(region[layer], layer, tile) for region in self._regions], precise(features.dtype))
+        weights = [cut(region[layer], layer, tile) for region in self._regions]
+        places = Places.of(weights, precise(features.dtype), block_length(features.shape[1], features.device))
         if tile is None:
             self._whole[layer] = places
         return places

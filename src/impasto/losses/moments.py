@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from impasto.losses.base import Features, Weights
 
@@ -21,8 +22,8 @@ MomentSums = tuple[Tensor, Tensor, Tensor]
 Shares = Sequence[float] | Mapping[str, Sequence[float]]
 """Of pictures in a mixture: the same in all layers, or by layer."""
 
-BLOCK, LARGE_BLOCK = 8192, 2**20
-"""Positions looked at together: on a CPU two megabytes of 64 channels; elsewhere more, for launches take time."""
+BLOCK, LARGE_BLOCK = 2**20, 2**27
+"""Numbers looked at together: on a CPU what stays in its cache; elsewhere more, for launches take time."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def precise(kind: torch.dtype) -> torch.dtype:
     return torch.float64 if kind == torch.float64 else torch.float32
 
 
-def block_length(device: torch.device) -> int:
-    """Rows that are looked at together."""
-    return BLOCK if device.type == "cpu" else LARGE_BLOCK
+def block_length(channels: int, device: torch.device) -> int:
+    """How many rows are looked at together."""
+    return max(1, (BLOCK if device.type == "cpu" else LARGE_BLOCK) // channels)
 
 
 def moment_sums(features: Tensor, where: Tensor | None = None) -> MomentSums:
@@ -137,18 +138,24 @@ class _MomentSums(Function):
     @once_differentiable
     def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, None]:
         rows, weights = ctx.saved_tensors
-        result = torch.empty_like(rows)
         own, both = first.to(rows.dtype), (second + second.mT).to(rows.dtype)
-        for place in _places(rows):
-            torch.addmm(own[place[0]], rows[place], both[place[0]], out=result[place])
-            if weights is not None:
-                result[place].mul_(weights[place].to(rows.dtype))
+        parts = [affine(*picture) for picture in zip(rows, both, own, strict=True)]
+        result = torch.stack(parts) if len(parts) > 1 else parts[0][None]
+        if weights is not None:
+            result.mul_(weights.to(rows.dtype))
         return result, None
+
+
+def affine(rows: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """`rows @ matrix + offset` of rows `(N, C)`: on a CPU as a convolution, which is faster, twice so in float32."""
+    if rows.device.type != "cpu" or not len(rows):
+        return torch.addmm(offset, rows, matrix)
+    return F.conv2d(rows[None, None].permute(0, 3, 1, 2), matrix.T[:, :, None, None], offset)[0, :, 0].T
 
 
 def _places(rows: Tensor) -> Iterator[tuple[int, slice]]:
     """Where blocks are in rows `(B, N, C)`: the number of a picture, and some of its positions."""
-    length = block_length(rows.device)
+    length = block_length(rows.shape[2], rows.device)
     return product(range(rows.shape[0]), (slice(start, start + length) for start in range(0, rows.shape[1], length)))
 
 

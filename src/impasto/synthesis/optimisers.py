@@ -86,7 +86,7 @@ class Adam:
         direction = updates[0].mul_(LEVEL_SHARES[0])
         for share, update in zip(LEVEL_SHARES[1:], updates[1:], strict=True):
             size = direction.shape[-2], direction.shape[-1]
-            direction.add_(resampled(update, size, "bicubic", wrap=self._wrap), alpha=share)
+            direction.add_(resampled(update, size, "bicubic", antialias=True, wrap=self._wrap), alpha=share)
         return direction
 
 

@@ -134,12 +134,14 @@ class Synthesis:
         return self.picture
 
     def __iter__(self) -> Iterator[Step]:
-        while True:
+        try:
             yield from self._steps_of_scale()
-            if self._scale_index + 1 == len(self.schedule):
-                self.finished = True
-                return
-            self._enlarge()
+            while self._scale_index + 1 < len(self.schedule):
+                self._enlarge()
+                yield from self._steps_of_scale()
+            self.finished = True
+        finally:
+            release_memory()
 
     def _steps_of_scale(self) -> Iterator[Step]:
         if not self.scale.steps:
