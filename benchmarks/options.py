@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
-
-from impasto.cli import RUNTIME
-
-os.environ.update(RUNTIME)  # as the command line does, before torch is imported
 
 import torch
 

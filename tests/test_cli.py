@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -304,17 +303,6 @@ def test_layers_are_given_as_words(transfer: Command) -> None:
 def test_fast_words_are_those_of_the_command(impasto: Command) -> None:
     shown = impasto("transfer", "--help").out
     assert all(word in shown for word in FAST[::2])
-
-
-@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
-def test_large_pages_are_asked_for_unless_the_user_said_otherwise(
-    monkeypatch: pytest.MonkeyPatch, impasto: Command, before: str | None, after: str
-) -> None:
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", before or "")
-    if before is None:
-        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
-    impasto("info", "--quiet")
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == after
 
 
 # Several styles

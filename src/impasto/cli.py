@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 import traceback
 import warnings
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
     from impasto.jobs import Job, Running
     from impasto.output import Output
-
-RUNTIME = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""What torch reads when it is first imported: large pages for large tensors. What the user has set stays."""
 
 GRID_OPTIONS = (
     inspect.Parameter(
@@ -109,8 +105,6 @@ Act = Callable[..., None]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and exits with 0, 1 (failed), 2 (wrong use) or 130 (interrupted)."""
     words = with_negative_values(sys.argv[1:] if arguments is None else arguments)
-    for name, value in RUNTIME.items():
-        os.environ.setdefault(name, value)
     console = choose_console(quiet="--quiet" in words, events="--json" in words)
     said: set[str] = set()
 

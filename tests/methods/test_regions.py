@@ -120,7 +120,7 @@ def test_strengths_of_single_regions() -> None:
 
 def test_a_colour_of_the_style_alone_goes_unused() -> None:
     maps = {"segmentation": stripes(GREEN, BLUE), "style_segmentation": stripes(GREEN, BLUE, RED, name="painting.png")}
-    with pytest.warns(UserWarning, match=r"painting\.png: red is not in the content's map and goes unused"):
+    with pytest.warns(UserWarning, match=r"painting\.png: red, 33% of it, is not in the content's map and goes unused"):
         assert len(meant(1, maps=maps)) == 2
 
 

@@ -271,7 +271,8 @@ def _of_segmentation(
     for one, found_there in zip(maps, elsewhere, strict=True):
         for segment in found_there:
             if segment.counterpart(own, found_there) is None:
-                warnings.warn(f"{one.name}: {segment.name} is not in the content's map and goes unused", stacklevel=2)
+                part = f"{segment.name}, {segment.share:.0%} of it,"
+                warnings.warn(f"{one.name}: {part} is not in the content's map and goes unused", stacklevel=2)
     return regions
 
 
