@@ -89,13 +89,6 @@ def test_precision_is_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Machine.choose("cpu", "bfloat16").bfloat16 is True
 
 
-def test_work_keeps_the_memory_that_it_frees(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-    monkeypatch.setattr(machine, "keep_memory", lambda: kept.append(1))
-    Machine.choose("cpu")
-    assert kept
-
-
 def test_threads_are_as_asked_for_and_told(threads: None) -> None:
     assert Machine.choose("cpu", "float32", threads=1).describe() == "cpu (1 thread)"
     assert torch.get_num_threads() == 1

@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
+from impasto import memory
 from impasto.errors import UsageError
-from impasto.memory import free_memory, parse_memory, peak_memory, release_memory, used_memory
+from impasto.memory import free_memory, parse_memory, peak_memory, release_memory, sparing, used_memory
 
 CPU = torch.device("cpu")
 
@@ -58,21 +59,32 @@ def test_freed_memory_goes_back_to_the_system() -> None:
 
 KEEPING = """
 import torch
-from impasto.memory import keep_memory, release_memory, used_memory
+from impasto.memory import kept_memory, used_memory
 cpu = torch.device("cpu")
-keep_memory()
+def grown():
+    torch.ones(50_000_000)
+    return used_memory(cpu) - before
 before = used_memory(cpu)
-torch.ones(50_000_000)
+with kept_memory():
+    print(grown())
 print(used_memory(cpu) - before)
-release_memory()
-print(used_memory(cpu) - before)
+print(grown())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is not asked")
-def test_freed_memory_is_kept_for_what_comes_next() -> None:
+def test_freed_memory_is_kept_for_what_comes_next_and_given_back_at_the_end() -> None:
     """Of 200 MB that are freed at once; in a process of its own, whose heap nothing has divided."""
     done = subprocess.run([sys.executable, "-c", KEEPING], check=True, capture_output=True, text=True)
-    kept, after = map(int, done.stdout.split())
-    assert kept > 150_000_000
-    assert after < 50_000_000
+    meanwhile, after, later = map(int, done.stdout.split())
+    assert meanwhile > 150_000_000
+    assert max(after, later) < 50_000_000
+
+
+def test_memory_is_given_back_around_parts_and_where_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    used = iter([100, 110, 111, 100, 109])
+    monkeypatch.setattr(memory, "release_memory", lambda: told.append("released"))
+    monkeypatch.setattr(memory, "used_memory", lambda device: next(used))
+    told.extend(sparing("abcde"))
+    assert told == ["released", "a", "b", "c", "released", "d", "e", "released"]

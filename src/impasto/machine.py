@@ -13,7 +13,7 @@ import torch
 from impasto.encoders.tiling import halo_of
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
-from impasto.memory import free_memory, keep_memory, parse_memory, used_memory
+from impasto.memory import free_memory, parse_memory, used_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -54,13 +54,9 @@ class Machine:
         threads: int | None = None,
         memory: str | int | None = None,
     ) -> Machine:
-        """The machine asked for; raises `UsageError` for a device that is not there.
-
-        Sets, for the whole process, the number of threads, and that freed memory is kept for what comes next.
-        """
+        """The machine asked for; raises `UsageError` for a device that is not there."""
         if threads is not None:
             torch.set_num_threads(threads)
-        keep_memory()
         chosen = choose_device(device)
         bfloat16 = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(chosen))
         return cls(chosen, bfloat16, None if memory is None else parse_memory(memory))

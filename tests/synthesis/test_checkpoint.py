@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.encoders.vgg import VGG
 from impasto.errors import PictureError
 from impasto.losses import GramLoss, Smoothness, moments
-from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term
+from impasto.synthesis import Objective, Optimisation, Scale, Synthesis, Term, checkpoint
 from impasto.synthesis.checkpoint import KEY, load_checkpoint, save_checkpoint
 
 SCHEDULE = (Scale(10, 13, 6), Scale(20, 26, 5), Scale(40, 52, 4))
@@ -105,6 +106,23 @@ def test_saving_does_not_disturb_the_work(begin: Callable[..., Synthesis], tmp_p
     whole.run()
     saved.run(lambda step: save_checkpoint(tmp_path / "c.safetensors", saved, {}))
     assert torch.equal(saved.picture, whole.picture)
+
+
+def test_the_copy_that_is_saved_takes_no_more_memory_than_it_has_to(
+    begin: Callable[..., Synthesis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept for the next step goes back before it, and the copy itself after it, even if the disk is full."""
+    told: list[str] = []
+
+    def save(*_: object, **__: object) -> None:
+        told.append("saved")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "release_memory", lambda: told.append("released"))
+    monkeypatch.setattr(checkpoint, "save_file", save)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path / "a.checkpoint", begin(), {})
+    assert told == ["released", "saved", "released"]
 
 
 def test_a_checkpoint_says_what_it_belongs_to(begin: Callable[..., Synthesis], tmp_path: Path) -> None:

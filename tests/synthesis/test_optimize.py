@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice, pairwise
 
 import pytest
@@ -216,14 +217,23 @@ def test_observers_are_told_every_step_in_order(synthesis_of: Build) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 1000])
-def test_memory_is_given_back_at_the_end(synthesis_of: Build, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    given_back = []
-    monkeypatch.setattr(optimize, "release_memory", lambda: given_back.append(1))
+def test_memory_is_kept_from_step_to_step(synthesis_of: Build, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    told = []
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        told.append("kept")
+        try:
+            yield
+        finally:
+            told.append("given back")
+
+    monkeypatch.setattr(optimize, "kept_memory", kept)
     running = iter(synthesis_of(losses={"a": towards(0.9)}))
-    taken = [*islice(running, steps)]
-    assert bool(given_back) == (len(taken) < steps)
+    for _ in islice(running, steps):
+        assert told == ["kept"]
     running.close()
-    assert given_back == [1]
+    assert told == ["kept", "given back"]
 
 
 def test_the_history_has_every_step(synthesis_of: Build) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from impasto.errors import PictureError
+from impasto.memory import release_memory
 from impasto.pictures.atomic import atomic_write
 
 KEY = "impasto-checkpoint"
@@ -26,6 +27,7 @@ class Stoppable(Protocol):
 def save_checkpoint(path: Path, work: Stoppable, about: dict[str, Any]) -> None:
     """Write the state of some work, with `about` (plain JSON values) saying what it belongs to; raises `OSError`."""
     tensors, rest = work.state()
+    release_memory()  # safetensors makes a copy of all
     rows = {name: _as_stored(value.detach().cpu()) for name, value in tensors.items()}
     with atomic_write(path) as temporary:
         try:
@@ -33,6 +35,8 @@ def save_checkpoint(path: Path, work: Stoppable, about: dict[str, Any]) -> None:
         except SafetensorError as error:
             number = re.search(r"\(os error (\d+)\)", str(error))
             raise OSError(int(number[1]) if number else 0, str(error)) from error
+        finally:
+            release_memory()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:

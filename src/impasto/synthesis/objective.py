@@ -14,7 +14,7 @@ from impasto.encoders.tiling import Tile, halo_of, tiles
 from impasto.encoders.vgg import VGG
 from impasto.errors import UsageError, near_match
 from impasto.losses import Loss, SumLoss
-from impasto.memory import release_memory
+from impasto.memory import sparing
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,21 @@ class Objective:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """First the sums over all tiles; then, with the gradients of the total by them, each tile's own part."""
         with torch.no_grad():
-            sums = [one.double() for one in self._sums(parts[0].of(picture), parts[0])]
-            for tile in parts[1:]:
-                for so_far, own in zip(sums, self._sums(tile.of(picture), tile), strict=True):
-                    so_far += own
-        release_memory()
+            sums: list[Tensor] = []
+            for tile in sparing(parts):
+                own = [one.double() for one in self._sums(tile.of(picture), tile)]
+                sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
         leaves = [one.to(picture.dtype).requires_grad_() for one in sums]
         total, losses = self._total(self._losses_of(leaves), strengths)
         slopes = torch.autograd.grad(total, leaves)
         gradient = torch.zeros_like(picture) if picture.grad is None else picture.grad
-        for tile in parts:
+        for tile in sparing(parts):
             part = tile.of(picture.detach()).contiguous(memory_format=torch.channels_last).requires_grad_()
             pairs = zip(self._sums(part, tile), slopes, strict=True)
             outputs, upstream = zip(*((one, slope) for one, slope in pairs if one.requires_grad), strict=True)
             tile.add(torch.autograd.grad(outputs, part, upstream)[0], gradient)
             del pairs, outputs, upstream
         picture.grad = gradient
-        release_memory()
         return total.detach(), {name: loss.detach() for name, loss in losses.items()}
 
     def _sums(self, picture: Tensor, tile: Tile) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import ImpastoError
-from impasto.memory import release_memory
+from impasto.memory import kept_memory, release_memory
 from impasto.synthesis.objective import Objective
 from impasto.synthesis.optimisers import LBFGS, Adam, Optimiser, resampled_moments
 from impasto.synthesis.resampling import NO_WRAP, Wrap, resampled
@@ -134,14 +134,12 @@ class Synthesis:
         return self.picture
 
     def __iter__(self) -> Iterator[Step]:
-        try:
+        with kept_memory():
             yield from self._steps_of_scale()
             while self._scale_index + 1 < len(self.schedule):
                 self._enlarge()
                 yield from self._steps_of_scale()
             self.finished = True
-        finally:
-            release_memory()
 
     def _steps_of_scale(self) -> Iterator[Step]:
         if not self.scale.steps:
