@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from impasto.losses import Moments, mixture, moments
-from impasto.losses.moments import moment_sums
+from impasto.losses.moments import affine, moment_sums
 
 
 def features(seed: int, height: int = 16, width: int = 16, channels: int = 5) -> Tensor:
@@ -114,3 +114,10 @@ def test_sums_are_those_of_all_positions_and_so_are_gradients(
         return (second * tilt).sum() + (first * tilt[:, 0]).sum()
 
     assert gradcheck(tilted, (values,))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_an_affine_map_of_rows(rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, matrix, offset = (torch.randn(*size, generator=generator) for size in ((rows, 3), (3, 3), (3,)))
+    assert_close(affine(values, matrix, offset), values @ matrix + offset)
