@@ -53,8 +53,8 @@ class Block:
         weights, counted = weights[list(regions)], counted[list(regions)]
         parts = torch.stack((counted & (weights == 1), counted & (weights != 1)), dim=1)
         sizes = parts.sum(2).tolist()
-        ends = list(accumulate(whole + soft for whole, soft in sizes))
-        soft = tuple(slice(end - own, end) for end, (_, own) in zip(ends, sizes, strict=True) if own)
+        ends = accumulate(map(sum, sizes))
+        soft = tuple(slice(end - count, end) for end, (_, count) in zip(ends, sizes, strict=True) if count)
         total = sum(map(sum, sizes))
         numbers = parts.flatten().cumsum(0).view_as(parts) - 1
         rank = (counted.cumsum(0) - 1)[:, None]  # which of the regions of a position it is

@@ -13,7 +13,7 @@ from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError
 from impasto.losses import Features, Moments, Weights, moments_of_parts
 from impasto.machine import Budget, Machine, core_side
-from impasto.memory import release_memory
+from impasto.memory import sparing
 from impasto.pictures.picture import Picture
 from impasto.pictures.regions import Guidance, at_layers
 from impasto.synthesis.objective import encode_core
@@ -110,8 +110,6 @@ class Reader:
         layers, (height, width) = tuple(layers), pixels.shape[-2:]
         core = self._core_of_read(layers, height, width) or max(height, width)
         parts = tiles(self.encoder, layers, height, width, core)
-        for tile in parts:
+        for tile in sparing(parts) if len(parts) > 1 else parts:
             part = self.on_device(tile.of(pixels))
             yield tile, encode_core(self.encoder, part, layers, tile, bfloat16=self.machine.bfloat16)
-            if len(parts) > 1:
-                release_memory()
