@@ -47,7 +47,15 @@ def lively_path(lively_encoder: VGG, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def studio(tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's place for temporary files, as far as this test goes: empty, and nobody else's."""
+    place = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    return place
+
+
+@pytest.fixture
+def studio(tmp_path: Path, temporary: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: harbour.jpg 64×48, starry.jpg 60×60 and tiny.safetensors."""
     paint(tmp_path / "harbour.jpg", 64, 48)
     paint(tmp_path / "starry.jpg", 60, 60, seed=1)

@@ -36,13 +36,11 @@ def test_with_a_full_disk_the_checkpoint_goes_among_the_temporary_files(
     transfer: Command,
     impasto: Command,
     studio: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    temporary: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     transfer("-o", "whole.png")
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
     with monkeypatch.context() as patch:
-        patch.setattr("tempfile.tempdir", str(elsewhere))
         move = Path.replace
 
         def refuse(temporary: Path, final: Path) -> Path:
@@ -53,10 +51,10 @@ def test_with_a_full_disk_the_checkpoint_goes_among_the_temporary_files(
         patch.setattr(Path, "replace", refuse)
         shown = transfer("-o", "out.png")
     assert shown.last_line.startswith("out.png: the disk is full")
-    assert f"what was reached is saved; go on with: impasto resume {elsewhere / CHECKPOINT}" in shown.err
-    assert impasto("resume", elsewhere / CHECKPOINT).code == 0
+    assert f"what was reached is saved; go on with: impasto resume {temporary / CHECKPOINT}" in shown.err
+    assert impasto("resume", temporary / CHECKPOINT).code == 0
     assert np.array_equal(pixels("whole.png"), pixels("out.png"))
-    assert not [*elsewhere.iterdir()]
+    assert not [*temporary.iterdir()]
 
 
 def test_a_checkpoint_that_fails_too_does_not_hide_the_failure(
