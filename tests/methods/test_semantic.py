@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from impasto.pictures.files import read_picture
 from impasto.pictures.picture import Picture
 from impasto.pictures.resize import resize
 from impasto.synthesis import Objective, Term
-from studio import FAST, Command, paint
+from studio import FAST, Command, paint, pixels
 
 CPU = Machine(torch.device("cpu"), bfloat16=False)
 FEW = {"size": 64, "coarsest": 64, "steps": 4, "tolerance": 0.0}
@@ -203,6 +204,20 @@ def test_a_doodle_is_painted_with_what_its_colours_are_in_the_style(lively_path:
     work = doodle(halves(turned=True), [style], settings, CPU, {"style_map": halves()})
     pixels = work.finish(work.synthesis.run()).pixels
     assert float(pixels[..., :24].mean()) > float(pixels[..., 40:].mean()) + 0.1
+
+
+def test_a_doodle_of_several_files_is_one_of_a_file_with_as_many_colours(lively_path: Path) -> None:
+    masks = [Picture(one.pixels[:, [channel] * 3], name=f"{channel}.png") for one in [halves()] for channel in (0, 2)]
+    theirs = dict(zip(("style_map", "style_map2"), masks, strict=True))
+    values = {**FEW, "encoder": str(lively_path), "style_map": "0.png+2.png"}
+    several = DoodleSettings.of(**values, layout_also="2.png")
+    layout, also = (replace(one, pixels=one.pixels.flip(-1)) for one in masks)
+    made = doodle(layout, [painted(1)], several, CPU, {**theirs, "layout_also": also}).synthesis.run()
+    one_file = DoodleSettings.of(**{**values, "style_map": "m.png"}, map_kind="labels")
+    expected = doodle(halves(turned=True), [painted(1)], one_file, CPU, {"style_map": halves()}).synthesis.run()
+    assert torch.equal(made, expected)
+    with pytest.raises(UsageError, match=r"^2.png: is 32×64, and 0.png is 64×64: a map needs the shape"):
+        doodle(layout, [painted(1)], several, CPU, {**theirs, "layout_also": halves(width=32, name="2.png")})
 
 
 def test_embeddings_lay_a_doodle_out(lively_path: Path) -> None:
@@ -397,6 +412,11 @@ def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     )
     options = (*FAST, "--style-layers", "relu2_1", "--style-map", "starry-map.png", "--field", "field.npy")
     assert impasto("doodle", "harbour-map.png", "starry.jpg", *options, "-o", "made.png").code == 0
+    several = ("--layout-also", "harbour-map.png", "--style-map", "starry-map.png+starry-map.png")
+    shown = impasto("doodle", "harbour-map.png", "starry.jpg", *FAST, *several, "-o", "several.png")
+    assert shown.code == 0, shown.err
+    assert impasto("rerun", "several.png", "-o", "again.png").code == 0
+    assert np.array_equal(pixels("several.png"), pixels("again.png"))
     field = np.load("field.npy")
     assert field.shape[2] == 3
     assert (field >= 0).all()

@@ -219,6 +219,22 @@ def test_palettes_and_numbers_of_16_bits_are_maps(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "deep.png").pixels.max() < 1e-3
 
 
+def test_labels_are_matched_by_their_numbers_in_files_with_a_palette(tmp_path: Path) -> None:
+    """Not by what their colours would be as grey, nor by numbers of parts that are not there."""
+    numbers = np.zeros((32, 48), np.uint8)
+    numbers[:, 24:] = 2
+    for name, other in (("own.png", numbers), ("theirs.png", numbers[:, ::-1] + 1)):
+        image = Image.fromarray(np.ascontiguousarray(other), "P")
+        image.putpalette([2, 2, 2, 0, 255, 0, 1, 1, 1, 0, 0, 255])
+        image.save(tmp_path / name)
+    own, theirs = (read_map(tmp_path / name) for name in ("own.png", "theirs.png"))
+    maps = said(own, theirs, match={"0": "3", "2": "1"})
+    assert maps.labels is not None
+    assert_close(maps.labels, maps.style_labels[0])
+    with pytest.raises(UsageError, match=r"^match: own.png has no 1; there are "):
+        said(own, theirs, match={"1": "3"})
+
+
 def test_labels_are_matched_by_colours_in_other_words_and_by_numbers() -> None:
     plain = said(stripes(BLUE, RED), stripes(GREEN, WHITE), match={"blue": "white"})
     other = said(stripes(BLUE, RED), stripes(GREEN, WHITE), match={"#0000ff": "#ffffff"})

@@ -21,6 +21,9 @@ from impasto.errors import UsageError, near_match
 
 Padding = Literal["replicate", "reflect", "zeros", "circular", "circular-x", "circular-y", "none"]
 Pooling = Literal["max", "average"]
+ChannelOrder = Literal["RGB", "BGR"]
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float], ChannelOrder]
+"""Mean, deviation and order of the channels."""
 
 RARELY_ACTIVE = 0.02
 
@@ -43,7 +46,7 @@ class Configuration:
     convolutions: tuple[int, ...] = VGG19_CONVOLUTIONS
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    channel_order: Literal["RGB", "BGR"] = "RGB"
+    channel_order: ChannelOrder = "RGB"
     padding: Padding = "replicate"
     pooling: Pooling = "max"
     readouts: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +68,11 @@ class Configuration:
         if settings.get("below") is not None:
             settings["below"] = cls._of(settings["below"])
         return cls(**settings)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What is done to pictures before the first convolution."""
+        return self.mean, self.std, self.channel_order
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -143,19 +151,26 @@ class VGG(nn.Module):
         return self.mean.device
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        wanted = self.check_layers(layers)
-        deeper = wanted - self.own_geometry.keys()
+        return self._features(picture, self.check_layers(layers), {})
+
+    def _features(
+        self, picture: Tensor, wanted: set[str], normalised: dict[Normalisation, Tensor]
+    ) -> dict[str, Tensor]:
+        """The features of layers of all trunks; what one has `normalised` serves the next, too."""
         features: dict[str, Tensor] = {}
-        if wanted := wanted & self.own_geometry.keys():
-            features = self._own(picture, wanted)
-        if self.below is not None and deeper:
-            features |= self.below(picture, deeper)
+        own = wanted & self.own_geometry.keys()
+        if own:
+            kind = self.configuration.normalisation
+            if kind not in normalised:
+                normalised[kind] = self._normalise(picture)
+            features = self._own(normalised[kind], own)
+        if self.below is not None and wanted - own:
+            features |= self.below._features(picture, wanted - own, normalised)
         return features
 
-    def _own(self, picture: Tensor, wanted: set[str]) -> dict[str, Tensor]:
-        """The features of layers of the first trunk, at least one."""
+    def _own(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
+        """The features of layers of the first trunk, at least one, of a normalised picture."""
         features: dict[str, Tensor] = {}
-        x = self._normalise(picture)
         for layer, place in self.own_geometry.items():
             x = self._convolve(x, layer)
             if layer in wanted or not place.pooled or self.configuration.pooling == "average":
@@ -249,9 +264,12 @@ class VGG(nn.Module):
         return twin
 
     def _normalise(self, picture: Tensor) -> Tensor:
+        """Over whole rows: numbers of three channels are slow to spread over a picture whose channels lie together."""
         if self.configuration.channel_order == "BGR":
             picture = picture.flip(1)
-        return (picture - self.mean) / self.std
+        rows = picture.permute(0, 2, 3, 1)
+        mean, std = (one.flatten().repeat(picture.shape[3]) for one in (self.mean, self.std))
+        return ((rows.flatten(2) - mean) / std).view(rows.shape).permute(0, 3, 1, 2)
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.configuration.pooling == "average":

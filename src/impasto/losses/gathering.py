@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from impasto.losses.moments import MomentSums, add_products, as_rows
+from impasto.losses.moments import MomentSums, add_products, as_rows, mirrored
 
 LEAST_WEIGHT = 0.01
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
@@ -87,7 +87,10 @@ class Block:
         return gathered.split(self.sizes)  # type: ignore[no-untyped-call,no-any-return]
 
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
-        """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights."""
+        """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights.
+
+        The second ones are still to be `mirrored`.
+        """
         gathered = self.gathered(values).to(self.roots.dtype, copy=bool(self.soft))
         for soft in self.soft:
             gathered[soft] *= self.roots[soft]
@@ -152,7 +155,7 @@ class _SumsOfRegions(Function):
         second = places.weights.new_zeros(regions, channels, channels)
         for block in places.blocks:
             block.add_sums(rows, first, second)
-        return first, second
+        return first, mirrored(second)
 
     @staticmethod
     @once_differentiable

@@ -25,6 +25,9 @@ Shares = Sequence[float] | Mapping[str, Sequence[float]]
 BLOCK, LARGE_BLOCK = 2**20, 2**27
 """Numbers looked at together: on a CPU what stays in its cache; elsewhere more, for launches take time."""
 
+STRIPS, NARROWEST = 4, 32
+"""Into how many strips symmetric products are cut, each from the diagonal on, and their least width in channels."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -132,7 +135,7 @@ class _MomentSums(Function):
                 part = part * root
                 first[place[0]] += (part * root).sum(0)
             add_products(second[place[0]], part, rows.dtype)
-        return first, second
+        return first, mirrored(second)
 
     @staticmethod
     @once_differentiable
@@ -162,10 +165,20 @@ def _places(rows: Tensor) -> Iterator[tuple[int, slice]]:
 def add_products(sums: Tensor, rows: Tensor, kind: torch.dtype) -> None:
     """Add the sum of f fᵀ over rows f `(N, C)` to `sums` `(C, C)`, both as precise; the features were of this kind.
 
-    What is multiplied is no more precise than these, what is added up as the sums are.
+    What is multiplied is no more precise than these, what is added up as the sums are. Below the diagonal, not all
+    is added: what is there says `mirrored`.
     """
+    channels = rows.shape[1]
+    width = max(NARROWEST, -(-channels // STRIPS))
     with _multiplied_as_bfloat16() if kind == torch.bfloat16 and rows.device.type == "cpu" else nullcontext():
-        sums.addmm_(rows.T, rows)
+        for start in range(0, channels, width):
+            own = slice(start, start + width)
+            sums[own, start:].addmm_(rows[:, own].T, rows[:, start:])
+
+
+def mirrored(sums: Tensor) -> Tensor:
+    """Symmetric matrices `(…, C, C)` from what they are on the diagonal and above."""
+    return sums.triu() + sums.triu(1).mT
 
 
 @contextmanager

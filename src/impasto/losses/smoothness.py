@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from impasto.encoders.tiling import Tile
 from impasto.losses.base import Features, SumLoss, Sums
@@ -27,11 +31,10 @@ class Smoothness(SumLoss):
 
     def sums(self, features: Features, picture: Tensor, tile: Tile | None = None) -> Sums:
         rows, columns = (slice(None), slice(None)) if tile is None else tile.core
-        right = self._continued(picture[..., rows, :], 3, tile).diff(dim=3)[..., columns]
-        down = self._continued(picture[..., columns], 2, tile).diff(dim=2)[..., rows, :]
         found: list[Tensor] = []
-        for seen in (right, down):
-            found += [seen.square().sum(), picture.new_tensor(seen.numel())]
+        for axis in (3, 2):
+            seen = self._continued(picture, axis, tile)
+            found += _SquaredDifferences.apply(seen, axis, (..., rows, columns))  # type: ignore[no-untyped-call]
         return tuple(found)
 
     def _continued(self, picture: Tensor, axis: int, tile: Tile | None) -> Tensor:
@@ -41,6 +44,33 @@ class Smoothness(SumLoss):
 
     def of_sums(self, sums: Sums) -> Tensor:
         return sums[0] / sums[1].clamp(min=1) + sums[2] / sums[3].clamp(min=1)
+
+
+class _SquaredDifferences(Function):
+    """Sum of the squared differences along an axis, of some of them, and how many they are.
+
+    PyTorch's own gradient is made in a dozen passes over pictures whose channels lie apart; this one in four.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, picture: Tensor, axis: int, place: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        differences = picture.diff(dim=axis)[place]
+        count = picture.new_tensor(differences.numel())
+        ctx.axis, ctx.place = axis, place
+        ctx.save_for_backward(picture, differences)
+        ctx.mark_non_differentiable(count)
+        return differences.square().sum(), count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        picture, differences = ctx.saved_tensors
+        result = torch.zeros_like(picture)
+        change = differences * (2 * gradient)
+        length = picture.shape[ctx.axis] - 1
+        result.narrow(ctx.axis, 1, length)[ctx.place].add_(change)
+        result.narrow(ctx.axis, 0, length)[ctx.place].sub_(change)
+        return result, None, None
 
 
 def smoothness(picture: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from impasto.errors import UsageError
 from impasto.machine import Machine
-from impasto.methods.maps import MapSettings, maps_of, understood_maps
+from impasto.methods import numbered
+from impasto.methods.maps import MapSettings, files_of, joined, maps_of, understood_maps
 from impasto.methods.optimisation import OptimisationSettings
 from impasto.methods.patches import SMOOTHER, PatchSettings
 from impasto.methods.settings import Layers, Paths, Strength, setting
@@ -27,8 +28,15 @@ from impasto.pictures.picture import Picture
 class DoodleSettings(MapSettings, PatchSettings, StartSettings, OptimisationSettings):
     """Settings of `doodle`."""
 
-    picture_fields: ClassVar[Mapping[str, str]] = {**StartSettings.picture_fields, "style_map": "style_map"}
+    picture_fields: ClassVar[Mapping[str, str]] = {
+        **StartSettings.picture_fields,
+        "style_map": "style_map",
+        "layout_also": "layout_also",
+    }
 
+    layout_also: Paths | None = setting(
+        None, "maps", "More files of the doodle, where it is several, such as masks: water.png,boat.png."
+    )
     style_map: Paths | None = setting(
         None, "maps", "The map of each style, in the doodle's colours: style-map.png.", common=True
     )
@@ -74,13 +82,15 @@ def doodle(
     Raises `UsageError` as `transfer` does, and for maps that are not there or make no sense.
     """
     pictures = pictures or {}
+    count = sum(len(files_of(word)) for word in settings.layout_also or ())
+    layout = joined([layout, *(pictures[role] for role in numbered("layout_also", count))])
     if settings.style_map is None:
         raise UsageError(
             f"doodle needs a map of {styles[0].name}, in the colours of {layout.name}: give it as --style-map"
         )
     theirs = maps_of(settings, "style_map", pictures, styles)
     maps = understood_maps(layout, theirs, settings)
-    own = settings.model_dump(exclude=MapSettings.model_fields.keys() | {"style_map"})
+    own = settings.model_dump(exclude=MapSettings.model_fields.keys() | {"style_map", "layout_also"})
     return transfer(
         _canvas(layout),
         styles,

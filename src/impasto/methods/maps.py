@@ -27,7 +27,7 @@ BESIDE = "+"
 class MapSettings(Settings):
     """Settings of methods that know what is where."""
 
-    map_roles: ClassVar[frozenset[str]] = frozenset({"map", "style_map", "layout"})
+    map_roles: ClassVar[frozenset[str]] = frozenset({"map", "style_map", "layout", "layout_also"})
 
     map_strength: Annotated[float, Field(ge=0, le=100)] = setting(
         1.0,
@@ -70,7 +70,7 @@ def maps_of(
         )
     counts = [len(files_of(word)) for word in words]
     files: Iterator[Picture] = (pictures[one] for one in numbered(role, sum(counts)))
-    found = [_joined([*islice(files, count)]) for count in counts]
+    found = [joined([*islice(files, count)]) for count in counts]
     for one, shape in zip(found, shapes, strict=True):
         check_aspect(one, shape, "map")
     return found
@@ -114,11 +114,13 @@ def understood_maps(
     return maps
 
 
-def _joined(files: Sequence[Picture]) -> Picture:
-    """Several maps as one, of all their channels; grey ones have one each."""
+def joined(files: Sequence[Picture]) -> Picture:
+    """Several maps as one, of all their channels; grey ones have one each. Raises `UsageError` for another shape."""
     if len(files) == 1:
         return files[0]
     first = files[0]
+    for one in files[1:]:
+        check_aspect(one, first, "map")
     channels = [resize_mask(_channels(one), first.height, first.width) for one in files]
     return replace(first, pixels=torch.cat(channels, 1), alpha=None, name=BESIDE.join(one.name for one in files))
 

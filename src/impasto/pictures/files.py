@@ -58,7 +58,7 @@ def read_picture(source: Source, *, max_pixels: int = 200_000_000, name: str | N
     for remark in raster.remarks:
         warnings.warn(remark, UserWarning, stacklevel=2)
     pixels, alpha = develop(raster, label)
-    return Picture(pixels, alpha, raster.bits, name or (path.name if path else label), path, digest)
+    return Picture(pixels, alpha, raster.bits, name or (path.name if path else label), path, digest, raster.palette)
 
 
 def write_picture(

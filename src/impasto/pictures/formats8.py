@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.errors import PictureError, UsageError
-from impasto.pictures.raster import Raster, SizeCheck
+from impasto.pictures.raster import Palette, Raster, SizeCheck
 
 _ORIENTATION = 274
 _LARGE = 50_000_000  # pixels; below Pillow's limit of 89 million
@@ -115,7 +115,13 @@ def raster_of_image(image: Image.Image, name: str, check_size: SizeCheck) -> Ras
         _raster_of_mode(image, name),
         profile=profile if isinstance(profile, bytes) and image.mode != "LAB" else None,
         orientation=orientation(image),
+        palette=_palette(image),
     )
+
+
+def _palette(image: Image.Image) -> Palette:
+    values = (image.getpalette("RGB") or []) if image.mode == "P" else []
+    return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
 
 
 def orientation(image: Image.Image) -> int:

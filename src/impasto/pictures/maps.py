@@ -70,9 +70,9 @@ def understood(
     if any(one is None for one in parts):
         return Maps(*_spherical([_values_of(picture) for picture in (content, *styles)]))
     own, *theirs = (one for one in parts if one is not None)
-    every = [segment for parts in theirs for segment in parts]
+    known, of_styles = _Names([content], [own]), _Names(styles, theirs)
     named = {
-        _named(name, own, f"{content.name} has no"): _named(other, every, "no map of a style has")
+        known.meant(name, f"{content.name} has no"): of_styles.meant(other, "no map of a style has")
         for name, other in (match or {}).items()
     }
     labels, style_labels, gaps = _matched(own, theirs, named)
@@ -194,14 +194,32 @@ def _gaps(
             yield from (Gap(part, number) for part in parts if part.name not in known)
 
 
-def _named(name: str, parts: Sequence[Segment], lacking: str) -> str:
-    """Which of the parts is meant: by its name, by its colour in other words, or by the number of a label."""
-    known = list(dict.fromkeys(part.name for part in parts))
-    numbers = {str(part.colour[0]): part.name for part in parts if len(set(part.colour)) == 1}
-    found = name if name in known else numbers.get(name, alike(name, known))
-    if found is None:
-        raise UsageError(f"match: {lacking} {name}{near_match(name, known)}; there are {', '.join(known)}")
-    return found
+class _Names:
+    """What the parts of maps may be called: by name, by colour in other words, or by the number of a label."""
+
+    def __init__(self, pictures: Sequence[Picture], parts: Sequence[Sequence[Segment]]) -> None:
+        self.names = list(dict.fromkeys(part.name for own in parts for part in own))
+        self.by_number: dict[str, str] = {}
+        for picture, own in zip(pictures, parts, strict=True):
+            for number, name in _numbers(picture, own):
+                self.by_number.setdefault(str(number), name)
+
+    def meant(self, word: str, lacking: str) -> str:
+        """The name of the part that a word means; raises `UsageError`, which begins with what is `lacking`."""
+        found = word if word in self.names else self.by_number.get(word, alike(word, self.names))
+        if found is None:
+            near = near_match(word, self.names)
+            raise UsageError(f"match: {lacking} {word}{near}; there are {', '.join(self.names)}")
+        return found
+
+
+def _numbers(picture: Picture, parts: Sequence[Segment]) -> Iterator[tuple[int, str]]:
+    """Of a map with a palette the numbers in its file, else grey values, with the names of what they stand for."""
+    if picture.palette:
+        names = {part.colour: part.name for part in parts}
+        yield from ((number, names[colour]) for number, colour in enumerate(picture.palette) if colour in names)
+    else:
+        yield from ((part.colour[0], part.name) for part in parts if len(set(part.colour)) == 1)
 
 
 def _counterpart(

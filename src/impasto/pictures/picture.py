@@ -15,7 +15,8 @@ class Picture:
     `alpha` is `(1, 1, H, W)` in 0..1, or None where the picture is opaque everywhere; colours are not
     premultiplied, and under full transparency they continue their visible surroundings. `bits` is the
     depth per channel of the source. `name` is what messages call it; `path` and `sha256` are None for a
-    picture that did not come from a file.
+    picture that did not come from a file. `palette` are the colours, 0..255, of the numbers that a file has in their
+    place; empty for those that have none.
     """
 
     pixels: Tensor
@@ -24,6 +25,7 @@ class Picture:
     name: str = "picture"
     path: Path | None = None
     sha256: str | None = None
+    palette: tuple[tuple[int, ...], ...] = ()
 
     @property
     def height(self) -> int:

@@ -21,6 +21,9 @@ from impasto.pictures.profiles import (
 )
 from impasto.pictures.transparency import continue_visible_colours
 
+Palette = tuple[tuple[int, ...], ...]
+"""Colours `(3,)`, 0..255, of the numbers that a file has in their place; empty for those that have none."""
+
 SizeCheck = Callable[[int, int], None]
 """Raises PictureError if width × height is more than the caller allows."""
 
@@ -39,6 +42,7 @@ class Raster:
     orientation: int = 1
     bits: int = 8
     remarks: tuple[str, ...] = ()
+    palette: Palette = ()
 
 
 def raster_of_channels(values: NDArray[Any], bits: int) -> Raster:

@@ -55,12 +55,12 @@ class Adam:
         self.picture = picture.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         self.learning_rate = learning_rate
         self._wrap = wrap
-        self._moments = dict(moments or {})
+        self._moments = {name: _as_level(name, value) for name, value in (moments or {}).items()}
 
     def step(self, evaluate: Evaluate) -> float:
         loss = float(evaluate())
         gradient = self.picture.grad
-        if not math.isfinite(loss) or gradient is None or not bool(gradient.isfinite().all()):
+        if not math.isfinite(loss) or gradient is None or not math.isfinite(float(gradient.sum())):
             return math.nan
         with torch.no_grad():
             self.picture.sub_(self._direction(gradient), alpha=self.learning_rate).clamp_(0, 1)
@@ -73,7 +73,10 @@ class Adam:
         """Where to go, in the gradient's own memory: for a large print every plane counts."""
         step = self._moments.get("step", torch.zeros(())) + 1
         self._moments["step"] = step
-        updates = [_halved(gradient, level, self._wrap) for level in range(len(LEVEL_SHARES))]
+        updates = [gradient]
+        for level in range(1, len(LEVEL_SHARES)):
+            size = level_size(gradient, level)
+            updates.append(resampled(updates[-1], size, "bilinear", antialias=True, wrap=self._wrap).contiguous())
         for level, update in enumerate(updates):
             mean, square = (self._moments.get(f"{kind}.{level}") for kind in ("mean", "square"))
             mean = torch.zeros_like(update) if mean is None else mean
@@ -83,10 +86,11 @@ class Adam:
             self._moments[f"mean.{level}"], self._moments[f"square.{level}"] = mean, square
             torch.div(square, 1 - BETAS[1] ** float(step), out=update).sqrt_().add_(1e-12)
             torch.div(mean, update, out=update).div_(1 - BETAS[0] ** float(step))
-        direction = updates[0].mul_(LEVEL_SHARES[0])
-        for share, update in zip(LEVEL_SHARES[1:], updates[1:], strict=True):
-            size = direction.shape[-2], direction.shape[-1]
-            direction.add_(resampled(update, size, "bicubic", antialias=True, wrap=self._wrap), alpha=share)
+        direction = updates[-1].mul_(LEVEL_SHARES[-1])
+        for share, update in zip(LEVEL_SHARES[-2::-1], updates[-2::-1], strict=True):
+            size = update.shape[-2], update.shape[-1]
+            enlarged = resampled(direction, size, "bicubic", antialias=True, wrap=self._wrap)
+            direction = update.mul_(share).add_(enlarged)
         return direction
 
 
@@ -127,11 +131,9 @@ class LBFGS:
         return {}
 
 
-def _halved(gradient: Tensor, level: int, wrap: Wrap) -> Tensor:
-    """A gradient halved `level` times."""
-    if level == 0:
-        return gradient
-    return resampled(gradient, level_size(gradient, level), "bilinear", antialias=True, wrap=wrap)
+def _as_level(name: str, moment: Tensor) -> Tensor:
+    """As its level keeps it: those of half and quarter resolution channel by channel, for so resampling is fast."""
+    return moment if name == "step" or name.endswith(".0") else moment.contiguous()
 
 
 def level_size(picture: Tensor, level: int) -> tuple[int, int]:
