@@ -3,6 +3,7 @@
     python training/distill.py shallow --photos PHOTOS --art ART --teachers TEACHERS --out shallow --steps 20000
     python training/distill.py deep --photos PHOTOS --art ART --teachers TEACHERS --out deep --steps 20000
     python training/distill.py deep … --grow-from deep --still --out deep-still --steps 3000
+    python training/distill.py shallow … --grow-from lite.safetensors --widths 16 64 128 --out narrow
 
 The shallow one learns the first layers of the original VGG-19, the deep one those of the reduced VGG-19 beyond. Each
 learns all its teacher's layers on the way, not only those that are wanted.
@@ -38,11 +39,12 @@ import torch
 from torch import Tensor
 
 from crops import augmented_crops, natural_crops, plain_crops, read_pictures
+from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG, Configuration, joined
 from impasto.losses.gram import gram
 from muon import Muon
 from painted import Painted
-from student import Student, encoder_of, grow, sparse, unit_of
+from student import Student, encoder_of, grow, sparse, student_of, unit_of
 from teachers import DEEP_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
@@ -108,7 +110,7 @@ def main() -> None:
     configuration = plan.configuration(options.widths or plan.widths)
     student, average = (Student(configuration, teach.widths).to(options.device) for _ in range(2))
     if options.grow_from is not None:
-        grow(student, load(options.grow_from, options.device)["average"])
+        grow(student, beginning(options, teach, natural_crops(photos, options.device)))
     average.load_state_dict(student.state_dict())
     optimisers = optimisers_of(student, options)
     start = resume(options.out, student, average, *optimisers)
@@ -166,6 +168,19 @@ def main() -> None:
             save(options.out, step + 1, student, average, teach.moments, *optimisers)
 
 
+def beginning(options: argparse.Namespace, teach: Teacher, photos: Sequence[Tensor]) -> Mapping[str, Tensor]:
+    """The weights of the student to begin with, from a run or from an encoder that was exported."""
+    if options.grow_from.is_dir():
+        average: Mapping[str, Tensor] = load(options.grow_from, options.device)["average"]
+        return average
+    encoder = load_encoder(options.grow_from)
+    own = encoder if options.trunk == "shallow" else encoder.below
+    if own is None:
+        raise SystemExit(f"{options.grow_from}: has no second trunk")
+    examples = [(crops[::8], teach(crops[::8])) for crops in photos]
+    return student_of(own.float(), teach.moments, examples).to(options.device).state_dict()
+
+
 def optimisers_of(student: Student, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
     if options.still:
         return [torch.optim.Adam(student.parameters(), lr=options.lr or 8e-4, betas=(0.9, 0.99))]
@@ -183,7 +198,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
-    parser.add_argument("--grow-from", type=Path, help="run to begin with, perhaps of other widths")
+    parser.add_argument("--grow-from", type=Path, help="run or weights to begin with, perhaps of other widths")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--decay", type=float, default=0.6, help="last share of the steps, with falling rate")
     parser.add_argument("--batch", type=int, default=8)

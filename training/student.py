@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -83,6 +83,58 @@ def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], laye
         readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
         readout.bias.copy_(gain.flatten() * head.bias)
     return encoder.eval().to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def student_of(
+    trunk: VGG,
+    moments: Mapping[str, tuple[Tensor, Tensor]],
+    examples: Sequence[tuple[Tensor, Mapping[str, Tensor]]],
+) -> Student:
+    """The student that a trunk with readouts was exported from, as nearly as its weights tell.
+
+    Over the examples, crops and their teacher's answers, the normalisations change nothing. Heads that were not
+    exported are fitted to the answers by least squares.
+    """
+    plain = trunk.without_readouts()
+    student = Student(replace(plain.configuration, below=None), {k: mean.shape[1] for k, (mean, _) in moments.items()})
+    student.trunk.convolutions.load_state_dict(trunk.convolutions.state_dict())
+    student.eval()
+    seen: dict[str, list[Tensor]] = {layer: [] for layer in student.trunk.layers}
+    for layer, norm in student.trunk.norms.items():
+        norm.running_var.fill_(1 - norm.eps)
+        norm.register_forward_hook(lambda _, __, y, found=seen[layer]: found.append(_mean_and_square(y)))
+    answered = [(student.trunk(crops, student.trunk.layers), answers) for crops, answers in examples]
+    for layer, norm in student.trunk.norms.items():
+        norm._forward_hooks.clear()
+        mean, square = torch.stack(seen[layer]).mean(0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(square - mean.square())
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.copy_(mean)
+    for layer, head in student.heads.items():
+        if layer in trunk.readouts:
+            mean, std = moments[layer]
+            gain = (std / unit_of(mean)).flatten()
+            head.weight.copy_(trunk.readouts[layer].weight / gain.view(-1, 1, 1, 1))
+            head.bias.copy_(trunk.readouts[layer].bias / gain)
+        else:
+            features = torch.cat([_rows(sparse(layer, found[layer])) for found, _ in answered])
+            wanted = torch.cat([_rows(answers[layer]) for _, answers in answered])
+            solution = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), wanted).solution
+            head.weight.copy_(solution[:-1].T[:, :, None, None])
+            head.bias.copy_(solution[-1])
+    return student
+
+
+def _mean_and_square(features: Tensor) -> Tensor:
+    """Of each channel, `(2, C)`."""
+    return torch.stack([features.mean((0, 2, 3)), features.square().mean((0, 2, 3))])
+
+
+def _rows(features: Tensor) -> Tensor:
+    """`(B, C, H, W)` as `(B·H·W, C)`."""
+    return features.movedim(1, -1).flatten(0, 2)
 
 
 @torch.no_grad()
