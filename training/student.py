@@ -109,7 +109,7 @@ def student_of(
         norm._forward_hooks.clear()
         mean, square = torch.stack(seen[layer]).mean(0)
         norm.running_mean.copy_(mean)
-        norm.running_var.copy_(square - mean.square())
+        norm.running_var.copy_((square - mean.square()).clamp(min=0))
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
         norm.bias.copy_(mean)
     for layer, head in student.heads.items():

@@ -46,7 +46,7 @@ CASES = [halves, overlapping, somewhere, nowhere]
 @pytest.mark.parametrize("block", [1, 7, 100])
 @pytest.mark.parametrize("regions", CASES)
 def test_each_regions_sums_are_the_weighted_sums(regions: Callable[[], list[Tensor]], block: int) -> None:
-    values, masks = features(), regions()
+    values, masks = features(70), regions()
     found = sums_of_regions(values, Places.of(masks, torch.float64, block))
     assert len(found) == len(masks)
     for sums, mask in zip(found, masks, strict=True):

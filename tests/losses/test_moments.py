@@ -50,6 +50,8 @@ def test_sums_are_as_precise_as_float32(kind: torch.dtype, soft_error: float) ->
     values = features(0, height=128, width=128, channels=64).abs().to(kind)
     for ours, exact in zip(moment_sums(values), moment_sums(values.double()), strict=True):
         assert (ours - exact).norm() < 1e-6 * exact.norm()
+    rows = values.double().flatten(2)
+    assert_close(moment_sums(values.double())[1], rows @ rows.mT)
     where = torch.linspace(0, 1, 128).expand(1, 1, 128, 128)
     ours, exact = moment_sums(values, where)[1], moment_sums(values.double(), where.double())[1]
     assert (ours - exact).norm() < soft_error * exact.norm()
@@ -93,12 +95,15 @@ def test_a_mixture_has_the_moments_of_the_collage() -> None:
     assert_close(mixed.second, whole.second)
 
 
+@pytest.mark.parametrize("narrowest", [1, 2, 32])
 @pytest.mark.parametrize("block", [1, 5, 100])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sums_are_those_of_all_positions_and_so_are_gradients(
-    weighted: bool, block: int, monkeypatch: pytest.MonkeyPatch
+    weighted: bool, block: int, narrowest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("impasto.losses.moments"), "BLOCK", block)
+    module = import_module("impasto.losses.moments")
+    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(module, "NARROWEST", narrowest)
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, 3, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     where = torch.rand(2, 1, 4, 3, generator=generator, dtype=torch.float64) if weighted else None

@@ -38,6 +38,12 @@ def test_a_single_pixel_is_smooth() -> None:
     assert smoothness(torch.rand(1, 3, 1, 1)) == 0
 
 
+@pytest.mark.parametrize("wrap", [(False, False), (True, False), (True, True)])
+def test_its_gradient_is_right(wrap: tuple[bool, bool]) -> None:
+    picture = torch.rand(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(lambda seen: Smoothness(wrap)({}, seen), (picture.requires_grad_(),))
+
+
 def test_the_loss_reads_no_layers_and_pulls_a_speck_down() -> None:
     picture = torch.full((1, 3, 5, 5), 0.5)
     picture[..., 2, 2] = 0.9

@@ -22,7 +22,7 @@ from impasto.errors import UsageError, near_match
 Padding = Literal["replicate", "reflect", "zeros", "circular", "circular-x", "circular-y", "none"]
 Pooling = Literal["max", "average"]
 ChannelOrder = Literal["RGB", "BGR"]
-Normalisation = tuple[tuple[float, float, float], tuple[float, float, float], ChannelOrder]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...], ChannelOrder]
 """Mean, deviation and order of the channels."""
 
 RARELY_ACTIVE = 0.02
@@ -72,7 +72,7 @@ class Configuration:
     @property
     def normalisation(self) -> Normalisation:
         """What is done to pictures before the first convolution."""
-        return self.mean, self.std, self.channel_order
+        return tuple(self.mean), tuple(self.std), self.channel_order
 
     @property
     def layers(self) -> tuple[str, ...]:
