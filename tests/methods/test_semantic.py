@@ -415,8 +415,8 @@ def test_on_the_command_line(studio: Path, impasto: Command) -> None:
     several = ("--layout-also", "harbour-map.png", "--style-map", "starry-map.png+starry-map.png")
     shown = impasto("doodle", "harbour-map.png", "starry.jpg", *FAST, *several, "-o", "several.png")
     assert shown.code == 0, shown.err
-    assert impasto("rerun", "several.png", "-o", "again.png").code == 0
-    assert np.array_equal(pixels("several.png"), pixels("again.png"))
+    assert impasto("rerun", "several.png", "-o", "twice.png").code == 0
+    assert np.array_equal(pixels("several.png"), pixels("twice.png"))
     field = np.load("field.npy")
     assert field.shape[2] == 3
     assert (field >= 0).all()

@@ -111,6 +111,19 @@ def test_adam_goes_on_from_its_moments() -> None:
     assert torch.equal(again.picture, whole.picture)
 
 
+def test_moments_lie_in_memory_as_they_did_before_they_were_saved() -> None:
+    """On that the last bit of a sum may depend; files forget it."""
+    channels_last = torch.channels_last
+    whole = Adam(gray(16, 24).contiguous(memory_format=channels_last), 0.02)
+    steps(whole, quadratic(0.3), 1)
+    before = whole.moments()
+    saved = {
+        name: one if name == "step" else one.contiguous(memory_format=channels_last) for name, one in before.items()
+    }
+    again = Adam(whole.picture, 0.02, saved).moments()
+    assert {name: one.stride() for name, one in again.items()} == {name: one.stride() for name, one in before.items()}
+
+
 def test_moments_at_another_size_follow_the_area() -> None:
     """For a mean loss on a flat picture, the moments at twice the size are those that twice the size would learn."""
     small, large = Adam(gray(8, 8), 0.02), Adam(gray(16, 16), 0.02)
