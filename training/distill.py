@@ -84,6 +84,8 @@ PLANS = {
 EVENLY = 0.2
 """Share of the weight that all channels have alike."""
 BY_TEACHER = 0.4  # of the paintings to learn from
+EXAMPLES = 24
+"""Batches of 16 crops that tell what the normalisations of an exported trunk were."""
 ROUNDS_TO_SETTLE, BATCHES_TO_SETTLE = 6, 320
 """Of paintings and of crops over which the statistics of normalisations are measured before they stay."""
 
@@ -110,7 +112,7 @@ def main() -> None:
     configuration = plan.configuration(options.widths or plan.widths)
     student, average = (Student(configuration, teach.widths).to(options.device) for _ in range(2))
     if options.grow_from is not None:
-        grow(student, beginning(options, teach, natural_crops(photos, options.device)))
+        grow(student, beginning(options, teach, pictures))
     average.load_state_dict(student.state_dict())
     optimisers = optimisers_of(student, options)
     start = resume(options.out, student, average, *optimisers)
@@ -124,7 +126,7 @@ def main() -> None:
             module.eval()
         for _ in range(ROUNDS_TO_SETTLE):
             lessons.paint(average)
-        if start == 0:
+        if start == 0 and not (options.grow_from and options.grow_from.is_file()):  # exported weights are settled
             settle(lessons, average)
             student.load_state_dict(average.state_dict())
     importance = {layer: EVENLY + (1 - EVENLY) * weights for layer, weights in teach.weights.items()}
@@ -168,7 +170,7 @@ def main() -> None:
             save(options.out, step + 1, student, average, teach.moments, *optimisers)
 
 
-def beginning(options: argparse.Namespace, teach: Teacher, photos: Sequence[Tensor]) -> Mapping[str, Tensor]:
+def beginning(options: argparse.Namespace, teach: Teacher, pictures: list[Tensor]) -> Mapping[str, Tensor]:
     """The weights of the student to begin with, from a run or from an encoder that was exported."""
     if options.grow_from.is_dir():
         average: Mapping[str, Tensor] = load(options.grow_from, options.device)["average"]
@@ -177,7 +179,8 @@ def beginning(options: argparse.Namespace, teach: Teacher, photos: Sequence[Tens
     own = encoder if options.trunk == "shallow" else encoder.below
     if own is None:
         raise SystemExit(f"{options.grow_from}: has no second trunk")
-    examples = [(crops[::8], teach(crops[::8])) for crops in photos]
+    crops = [augmented_crops(pictures, 16, options.crop) for _ in range(EXAMPLES)]
+    examples = [(one, teach(one)) for one in crops]
     return student_of(own.float(), teach.moments, examples).to(options.device).state_dict()
 
 
