@@ -178,3 +178,11 @@ def test_a_file_with_an_impossible_second_trunk(
     save_file(load_file(path), path, {HEADER: replace(FIRST, below=below).to_json()})
     with pytest.raises(WeightsError, match=sentence):
         load_encoder(path)
+
+
+def test_a_mean_may_be_a_list() -> None:
+    listed = trunk(replace(BELOW, mean=[0.1, 0.2, 0.3]))  # type: ignore[arg-type]
+    told = trunk(BELOW)
+    told.load_state_dict(listed.state_dict())
+    x = picture()
+    assert torch.equal(listed(x, ["relu2_1"])["relu2_1"], told(x, ["relu2_1"])["relu2_1"])
