@@ -10,11 +10,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from impasto.encoders import load_encoder
 from impasto.encoders.storage import HEADER, save_encoder
 from impasto.encoders.tiling import tiles, times_the_work
-from impasto.encoders.vgg import VGG, Configuration, Padding, joined, layer_geometry
+from impasto.encoders.vgg import (
+    VGG,
+    Configuration,
+    Padding,
+    branching_point,
+    joined,
+    layer_geometry,
+    measure_mean_activations,
+    normalise_activations,
+)
 from impasto.encoders.weights import weights_checksum
 from impasto.errors import UsageError, WeightsError
 from impasto.machine import bytes_per_pixel
@@ -22,6 +32,8 @@ from impasto.synthesis.objective import encode_core
 
 FIRST = Configuration("two", (4, 6), (2, 1), channel_order="BGR", readouts={"relu2_1": 9})
 BELOW = Configuration("two", (3, 5, 7), (2, 2, 1), mean=(0.1, 0.2, 0.3), readouts={"relu3_1": 8})
+BRANCH = Configuration("branch", (5, 7), (2, 1), mean=(0.1, 0.2, 0.3), readouts={"relu3_1": 8}, first_block=2)
+"""A second trunk that shares the first block."""
 ALL = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
 
 
@@ -33,7 +45,7 @@ def seeded() -> Iterator[None]:
 
 
 def trunk(configuration: Configuration) -> VGG:
-    encoder = VGG(configuration).double().requires_grad_(False)
+    encoder = VGG(configuration, branching_point(FIRST, configuration.first_block)).double().requires_grad_(False)
     for convolution in (*encoder.convolutions.values(), *encoder.readouts.values()):
         nn.init.kaiming_normal_(convolution.weight)
         nn.init.uniform_(convolution.bias, 0.0, 0.2)
@@ -69,8 +81,63 @@ def test_each_layer_is_that_of_its_trunk(both: tuple[VGG, VGG, VGG]) -> None:
 
 def test_the_second_trunk_goes_on_where_the_first_ends(both: tuple[VGG, VGG, VGG]) -> None:
     first, below, _ = both
-    with pytest.raises(UsageError, match="two: the second trunk needs the layers of the first, relu1_1, relu1_2,"):
+    with pytest.raises(UsageError, match="two: the second trunk must go on after relu3_1, where the first ends"):
         joined(below, first)
+
+
+def branching() -> tuple[VGG, VGG, VGG]:
+    """Two trunks that share the first block, and the encoder that they make together."""
+    first, below = trunk(FIRST), trunk(BRANCH)
+    return first, below, joined(first, below)
+
+
+def test_a_trunk_that_branches_off_sees_the_features_before_its_first_block() -> None:
+    first, below, encoder = branching()
+    x = picture()
+    pooled = F.max_pool2d(first(x, ["relu1_2"])["relu1_2"], 2)
+    torch.testing.assert_close(first.before(2, x), pooled)
+    convolution = below.convolution("relu2_1")
+    own = F.relu(F.conv2d(F.pad(pooled, (1, 1, 1, 1), mode="replicate"), convolution.weight, convolution.bias))
+    torch.testing.assert_close(below.after(pooled, ["relu2_1"])["relu2_1"], own)
+    features = encoder(x, ALL)
+    assert torch.equal(features["relu3_1"], below.after(first.before(2, x), ["relu3_1"])["relu3_1"])
+    for layer in ("relu1_1", "relu1_2", "relu2_1"):
+        assert torch.equal(features[layer], first(x, [layer])[layer])
+    assert encoder.geometry["relu3_1"] == replace(layer_geometry(BELOW)["relu3_1"], channels=7)
+    for alone in ALL:
+        assert torch.equal(encoder(x, [alone])[alone], features[alone])
+
+
+def test_what_both_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, below, encoder = branching()
+    assert encoder.activations(["relu3_1"]) == 4 + 4 + below.activations(["relu3_1"])
+    assert encoder.activations(["relu1_1", "relu3_1"]) == encoder.activations(["relu3_1"])
+    assert encoder.activations(["relu2_1", "relu3_1"]) == encoder.activations(["relu3_1"]) + (6 + 9) / 4
+    computed = []
+    convolve = encoder._convolve
+    monkeypatch.setattr(encoder, "_convolve", lambda x, layer: (computed.append(layer), convolve(x, layer))[1])
+    for layers, own in ((["relu3_1"], ["relu1_1", "relu1_2"]), (ALL, ["relu1_1", "relu1_2", "relu2_1"])):
+        computed.clear()
+        encoder(picture(), layers)
+        assert computed == own
+
+
+def test_mean_activations_of_a_trunk_that_branches_off_become_1() -> None:
+    first, below, encoder = branching()
+    pictures = [picture() for _ in range(3)]
+    before = encoder(pictures[0], ["relu3_1"])["relu3_1"]
+    normalise_activations(below, measure_mean_activations(below, pictures, first))
+    for mean in measure_mean_activations(below, pictures, first).values():
+        torch.testing.assert_close(mean[mean > 0.5], torch.ones_like(mean[mean > 0.5]))
+    torch.testing.assert_close(encoder(pictures[0], ["relu3_1"])["relu3_1"], before)
+
+
+def test_a_trunk_that_branches_off_another_layer_is_refused() -> None:
+    wider = VGG(BRANCH, replace(branching_point(FIRST, 2), channels=9))
+    with pytest.raises(UsageError, match="branch: the second trunk goes on after a layer that the first does not have"):
+        joined(trunk(FIRST), wider)
+    with pytest.raises(UsageError, match="must go on after relu2_1, where the first ends"):
+        joined(trunk(FIRST), trunk(replace(BRANCH, convolutions=(1,), widths=(5,), readouts={})))
 
 
 def test_the_gradient_is_that_of_both(both: tuple[VGG, VGG, VGG]) -> None:
@@ -115,8 +182,9 @@ def test_what_is_computed_is_what_layers_need(both: tuple[VGG, VGG, VGG]) -> Non
 
 
 @pytest.mark.parametrize("padding", ["replicate", "circular"])
-def test_tiles_have_the_features_of_the_whole(both: tuple[VGG, VGG, VGG], padding: Padding) -> None:
-    encoder = both[-1].with_padding(padding)
+@pytest.mark.parametrize("below", [BELOW, BRANCH], ids=lambda one: one.name)
+def test_tiles_have_the_features_of_the_whole(below: Configuration, padding: Padding) -> None:
+    encoder = joined(trunk(FIRST), trunk(below)).with_padding(padding)
     layers = ["relu2_1", "relu3_1"]
     x = picture(64, 96)
     whole = encoder(x, layers)
@@ -125,6 +193,37 @@ def test_tiles_have_the_features_of_the_whole(both: tuple[VGG, VGG, VGG], paddin
     for tile in parts:
         for layer, values in encode_core(encoder, tile.of(x), layers, tile).items():
             torch.testing.assert_close(values, whole[layer][(..., *tile.place(layer))])
+
+
+@pytest.mark.parametrize("height", [64, 71])
+def test_tiles_that_share_a_beginning_have_the_gradients_of_the_whole(height: int) -> None:
+    encoder, layers = branching()[-1], ["relu1_1", "relu2_1", "relu3_1"]
+    x = picture(height, 96).requires_grad_()
+    whole = encoder(x, layers)
+    wanted = {layer: torch.rand_like(values) for layer, values in whole.items()}
+    (gradient,) = torch.autograd.grad(sum((whole[layer] * wanted[layer]).sum() for layer in layers), x)
+    in_tiles = torch.zeros_like(x)
+    for tile in tiles(encoder, layers, height, 96, 32):
+        part = tile.of(x.detach()).requires_grad_()
+        core = encode_core(encoder, part, layers, tile)
+        assert core.keys() == set(layers)
+        loss = sum((core[layer] * wanted[layer][(..., *tile.place(layer))]).sum() for layer in layers)
+        tile.add(torch.autograd.grad(loss, part)[0], in_tiles)
+    torch.testing.assert_close(in_tiles, gradient)
+
+
+def test_what_is_shared_is_seen_once_with_the_larger_halo(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, layers = branching()[-1], ["relu2_1", "relu3_1"]
+    seen = {}
+    convolve = encoder._convolve
+    monkeypatch.setattr(
+        encoder, "_convolve", lambda x, layer: (seen.update({layer: x.shape[-1]}), convolve(x, layer))[1]
+    )
+    (tile, *_) = parts = tiles(encoder, layers, 32, 64, 32)
+    encode_core(encoder, tile.of(picture(32, 64)), layers, tile)
+    assert seen == {"relu1_1": 32 + 12, "relu1_2": 32 + 12, "relu2_1": (32 + 6) / 2}
+    work = (8 + encoder.below.activations(["relu3_1"])) * (32 + 12) + (6 + 9) / 4 * (32 + 6)
+    assert times_the_work(encoder, layers, parts) == pytest.approx(1.5 * work / (32 * encoder.activations(layers)))
 
 
 def test_each_trunk_sees_no_more_of_a_tile_than_it_needs(both: tuple[VGG, VGG, VGG]) -> None:
@@ -139,8 +238,9 @@ def test_each_trunk_sees_no_more_of_a_tile_than_it_needs(both: tuple[VGG, VGG, V
     assert times_the_work(encoder, layers, parts) == pytest.approx(1.5 * seen_by_both / 32)
 
 
-def test_both_trunks_are_in_the_file(both: tuple[VGG, VGG, VGG], tmp_path: Path) -> None:
-    encoder = both[-1]
+@pytest.mark.parametrize("below", [BELOW, BRANCH], ids=lambda one: one.name)
+def test_both_trunks_are_in_the_file(below: Configuration, tmp_path: Path) -> None:
+    encoder = joined(trunk(FIRST), trunk(below))
     save_encoder(encoder, tmp_path / "two.safetensors", dtype=torch.float32)
     again = load_encoder(tmp_path / "two.safetensors")
     assert again.configuration == encoder.configuration
@@ -159,9 +259,10 @@ def test_both_trunks_are_in_the_file(both: tuple[VGG, VGG, VGG], tmp_path: Path)
     [
         (replace(BELOW, widths=(3, 5), convolutions=(2, 1), readouts={}), "impossible below"),  # nothing deeper
         (
-            replace(BELOW, widths=(3, 5, 7), convolutions=(1, 2, 1), readouts={}),
+            replace(BELOW, widths=(3, 5, 7), convolutions=(3, 2, 1), readouts={}),
             "impossible below",
-        ),  # relu1_2 is missing
+        ),  # relu1_3 is not in the first
+        (replace(BRANCH, first_block=0), "impossible below"),
         (replace(BELOW, padding="odd"), "impossible below"),
         (replace(BELOW, below=BELOW), "impossible below"),
         (

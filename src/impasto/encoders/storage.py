@@ -13,7 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from impasto.encoders.vgg import VGG, Configuration, Padding, Pooling, layer_geometry
+from impasto.encoders.vgg import (
+    PICTURE,
+    VGG,
+    Configuration,
+    LayerGeometry,
+    Padding,
+    Pooling,
+    branching_point,
+    layer_geometry,
+)
 from impasto.errors import WeightsError, near_file
 
 HEADER = "impasto"
@@ -97,11 +106,11 @@ def named_weights(encoder: VGG) -> dict[str, Tensor]:
     }
 
 
-def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of an encoder's tensors, in order."""
+def expected_shapes(configuration: Configuration, before: LayerGeometry = PICTURE) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an encoder's tensors, in order; or of a trunk that goes on after a layer."""
     shapes: dict[str, tuple[int, ...]] = {}
-    channels = 3
-    for layer, place in layer_geometry(configuration).items():
+    channels = before.channels
+    for layer, place in layer_geometry(configuration, before).items():
         name = layer.replace("relu", "conv")
         shapes[f"{name}.weight"] = (place.channels, channels, 3, 3)
         shapes[f"{name}.bias"] = (place.channels,)
@@ -112,7 +121,8 @@ def expected_shapes(configuration: Configuration) -> dict[str, tuple[int, ...]]:
             shapes[f"{name}.weight"] = (width, channels, 1, 1)
             shapes[f"{name}.bias"] = (width,)
     if configuration.below is not None:
-        shapes |= {f"{BELOW}{name}": shape for name, shape in expected_shapes(configuration.below).items()}
+        below = expected_shapes(configuration.below, branching_point(configuration, configuration.below.first_block))
+        shapes |= {f"{BELOW}{name}": shape for name, shape in below.items()}
     return shapes
 
 
@@ -132,12 +142,13 @@ def _configuration(path: Path, header: str | None) -> Configuration:
     return configuration
 
 
-def _first_fault(c: Configuration) -> str | None:
+def _first_fault(c: Configuration, is_below: bool = False) -> str | None:
     """The first field that no trunk can have; the header comes from a file, so the types prove nothing."""
     sound = {
         "name": isinstance(c.name, str),
         "widths": isinstance(c.widths, tuple) and bool(c.widths) and all(map(_width, c.widths)),
         "convolutions": _counts(c.convolutions) and _matches(c.convolutions, c.widths),
+        "first_block": type(c.first_block) is int and (c.first_block == 1 or (is_below and c.first_block > 1)),
         "mean": _three_numbers(c.mean),
         "std": _three_numbers(c.std) and all(c.std),
         "channel_order": c.channel_order in ("RGB", "BGR"),
@@ -178,9 +189,9 @@ def _three_numbers(values: object) -> bool:
 
 
 def _goes_on(c: Configuration, below: Configuration) -> bool:
-    """Whether the second trunk is sound, and has the layers of the first and more."""
-    sound = isinstance(below, Configuration) and below.below is None and _first_fault(below) is None
-    return sound and _counts(c.convolutions) and set(c.layers) < set(below.layers)
+    """Whether the second trunk is sound, and goes on where the first ends."""
+    sound = isinstance(below, Configuration) and below.below is None and _first_fault(below, is_below=True) is None
+    return sound and _counts(c.convolutions) and below.goes_on(c)
 
 
 def _plain(dtype: torch.dtype) -> str:

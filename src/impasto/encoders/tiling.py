@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor
@@ -122,13 +122,14 @@ def times_the_work(encoder: VGG, layers: Iterable[str], parts: Sequence[Tile]) -
     """How many times the work of one piece these tiles are: their halos, and half a step more for the sums."""
     if len(parts) == 1:
         return 1.0
-    work, whole = 0.0, parts[0].height * parts[0].width * encoder.activations(layers := tuple(layers))
-    for own in encoder.by_trunk(layers):
+    work, so_far = 0.0, 0.0
+    for n, own in enumerate(trunks := encoder.by_trunk(layers)[::-1], 1):  # what they share is in the deepest's halo
         seen = (tile.narrowed(halo_of(encoder, own)) for tile in parts)
-        work += encoder.activations(own) * sum(
+        before, so_far = so_far, encoder.activations(chain.from_iterable(trunks[:n]))
+        work += (so_far - before) * sum(
             (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in seen
         )
-    return 1.5 * work / whole
+    return 1.5 * work / (parts[0].height * parts[0].width * so_far)
 
 
 def halo_of(encoder: VGG, layers: Iterable[str]) -> int:

@@ -8,7 +8,7 @@ the second convolution of the fourth block.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -25,6 +25,9 @@ ChannelOrder = Literal["RGB", "BGR"]
 Normalisation = tuple[tuple[float, ...], tuple[float, ...], ChannelOrder]
 """Mean, deviation and order of the channels."""
 
+Narrowed = Callable[[Tensor], Tensor]
+"""Of features some rows and columns."""
+
 RARELY_ACTIVE = 0.02
 
 VGG19_CONVOLUTIONS = (2, 2, 4, 4, 4)
@@ -38,7 +41,8 @@ class Configuration:
     (RGB, 0..1) are put into `channel_order` and normalised as (picture - mean) / std before the first convolution.
     `readouts` are layers that are read through a rectified 1x1 convolution of their own, and its channels: with it a
     distilled trunk predicts its teacher's features, of which there are more than its own. `below` is a second trunk,
-    which sees the picture, too, and has the layers after the last one of the first.
+    which has the layers after the last one of the first: it sees the picture, too, or, where its `first_block` is not
+    the first, branches off before that block and shares what is computed before.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Configuration:
     pooling: Pooling = "max"
     readouts: Mapping[str, int] = field(default_factory=dict)
     below: Configuration | None = None
+    first_block: int = 1
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -78,8 +83,27 @@ class Configuration:
     def layers(self) -> tuple[str, ...]:
         """The layer names of the first trunk, shallow to deep."""
         return tuple(
-            f"relu{block}_{i}" for block, count in enumerate(self.convolutions, 1) for i in range(1, count + 1)
+            f"relu{block}_{i}"
+            for block, count in enumerate(self.convolutions, self.first_block)
+            for i in range(1, count + 1)
         )
+
+    def last_layer(self, block: int) -> str:
+        """The name of the last layer of a block."""
+        return f"relu{block}_{self.convolutions[block - self.first_block]}"
+
+    def goes_on(self, first: Configuration) -> bool:
+        """Whether, as a second trunk, this one has layers after those of the first, and before its end no others."""
+        end = _place(first.layers[-1])
+        before = {layer for layer in self.layers if _place(layer) <= end}
+        branches_off = self.first_block <= len(first.convolutions) + 1
+        return branches_off and before <= set(first.layers) and _place(self.layers[-1]) > end
+
+
+def _place(layer: str) -> tuple[int, int]:
+    """Block, and place in it."""
+    block, place = layer.removeprefix("relu").split("_")
+    return int(block), int(place)
 
 
 def _as_tuples(value: Any) -> Any:
@@ -99,11 +123,15 @@ class LayerGeometry:
     """Whether it is the last of its block, so that a pooling comes next."""
 
 
-def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
-    """Channels, stride and receptive field of every layer of the first trunk."""
-    geometry = {}
-    receptive, stride = 1, 1
-    for block, (width, count) in enumerate(zip(configuration.widths, configuration.convolutions, strict=True), 1):
+PICTURE = LayerGeometry(channels=3, stride=1, receptive_field=1, pooled=False)
+
+
+def layer_geometry(configuration: Configuration, before: LayerGeometry = PICTURE) -> dict[str, LayerGeometry]:
+    """Channels, stride and receptive field of every layer of the first trunk, or of one that goes on after a layer."""
+    geometry: dict[str, LayerGeometry] = {}
+    receptive, stride = before.receptive_field, before.stride
+    blocks = zip(configuration.widths, configuration.convolutions, strict=True)
+    for block, (width, count) in enumerate(blocks, configuration.first_block):
         if block > 1:  # a 2x2 pooling sees one more position, then positions lie twice as far apart
             receptive, stride = receptive + stride, stride * 2
         for i, channels in enumerate((width,) * count if isinstance(width, int) else width, 1):
@@ -112,21 +140,30 @@ def layer_geometry(configuration: Configuration) -> dict[str, LayerGeometry]:
     return geometry
 
 
+def branching_point(configuration: Configuration, block: int) -> LayerGeometry:
+    """After which layer of this trunk another one goes on that begins with a block; before the first, the picture."""
+    return PICTURE if block == 1 else layer_geometry(configuration)[configuration.last_layer(block - 1)]
+
+
 class VGG(nn.Module):
     """A VGG trunk that returns the layers asked for and computes nothing beyond the deepest of them.
 
     Call with pictures `(B, 3, H, W)`, sRGB in 0..1, and layer names; returns features `(B, C, h, w)` by
-    name. Raises `UsageError` for an unknown layer.
+    name. Raises `UsageError` for an unknown layer. Where a second trunk branches off, the first goes on with what is
+    left when that is `narrowed`.
+
+    One that is to branch off another is made for the layer that it has `seen` there.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, seen: LayerGeometry = PICTURE) -> None:
         super().__init__()
-        self.configuration = configuration
-        self.below = None if configuration.below is None else VGG(configuration.below)
-        self.own_geometry = layer_geometry(configuration)
+        self.configuration, self.seen = configuration, seen
+        self.own_geometry = layer_geometry(configuration, seen)
+        below = configuration.below
+        self.below = None if below is None else VGG(below, branching_point(configuration, below.first_block))
         self.geometry = _geometry_of_both(self.own_geometry, self.below)
         self.convolutions = nn.ModuleDict()
-        channels = 3
+        channels = seen.channels
         for layer, place in self.own_geometry.items():
             self.convolutions[_convolution_name(layer)] = nn.Conv2d(channels, place.channels, 3)
             channels = place.channels
@@ -150,38 +187,63 @@ class VGG(nn.Module):
     def device(self) -> torch.device:
         return self.mean.device
 
-    def forward(self, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        return self._features(picture, self.check_layers(layers), {})
+    def forward(self, picture: Tensor, layers: Iterable[str], narrowed: Narrowed | None = None) -> dict[str, Tensor]:
+        return self._features(picture, self.check_layers(layers), {}, narrowed)
 
     def _features(
-        self, picture: Tensor, wanted: set[str], normalised: dict[Normalisation, Tensor]
+        self,
+        picture: Tensor,
+        wanted: set[str],
+        normalised: dict[Normalisation, Tensor],
+        narrowed: Narrowed | None = None,
     ) -> dict[str, Tensor]:
         """The features of layers of all trunks; what one has `normalised` serves the next, too."""
-        features: dict[str, Tensor] = {}
         own = wanted & self.own_geometry.keys()
-        if own:
+        below = self.below if wanted - own else None
+        block = 1 if below is None else below.configuration.first_block
+        features: dict[str, Tensor] = {}
+        if own or block > 1:
             kind = self.configuration.normalisation
             if kind not in normalised:
                 normalised[kind] = self._normalise(picture)
-            features = self._own(normalised[kind], own)
-        if self.below is not None and wanted - own:
-            features |= self.below._features(picture, wanted - own, normalised)
+            features, shared = self._own(normalised[kind], own, block, narrowed)
+        if below is not None and block > 1:
+            features |= below._own(shared, wanted - own)[0]
+        elif below is not None:
+            features |= below._features(picture, wanted - own, normalised)
         return features
 
-    def _own(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
-        """The features of layers of the first trunk, at least one, of a normalised picture."""
+    def before(self, block: int, picture: Tensor) -> Tensor:
+        """What a trunk sees that branches off before a block (not the first): the last one's features, pooled."""
+        return self._own(self._normalise(picture), set(), block)[1]
+
+    def after(self, seen: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """The features of layers of this trunk, which branches off where this was seen."""
+        return self._own(seen, set(layers))[0]
+
+    def _own(
+        self, x: Tensor, wanted: set[str], block: int = 1, narrowed: Narrowed | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The features of layers of the first trunk, of a normalised picture, and what comes before a block."""
         features: dict[str, Tensor] = {}
+        shared, end = x, self.configuration.last_layer(block - 1) if block > 1 else ""
         for layer, place in self.own_geometry.items():
             x = self._convolve(x, layer)
             if layer in wanted or not place.pooled or self.configuration.pooling == "average":
                 x = F.relu(x, inplace=True)
             if layer in wanted:
                 features[layer] = self._read(x, layer) if layer in self.readouts else x
-                if len(features) == len(wanted):
-                    break
+            is_done = len(features) == len(wanted)
+            if is_done and not end:
+                break
             if place.pooled:
                 x = self._pool(x)
-        return features
+            if layer == end:
+                shared, end = x, ""
+                if is_done:
+                    break
+                x = x if narrowed is None else narrowed(x)
+        return features, shared
 
     def channels(self, layer: str) -> int:
         """Channels of the features of a layer."""
@@ -198,15 +260,23 @@ class VGG(nn.Module):
         below = [] if self.below is None else self.below.by_trunk(deeper)
         return [own, *below] if own else below
 
+    def shares(self, layers: Iterable[str]) -> str | None:
+        """The last layer that both trunks share in what is computed for these, if any."""
+        block = 1 if self.below is None else self.below.configuration.first_block
+        deeper = set(layers) - self.own_geometry.keys()
+        return self.configuration.last_layer(block - 1) if block > 1 and deeper else None
+
     def activations(self, layers: Iterable[str]) -> float:
         """How many numbers there are, per pixel, in all that is computed for these layers."""
         wanted = set(layers)
         own, deeper = wanted & self.own_geometry.keys(), wanted - self.own_geometry.keys()
         count = 0.0 if self.below is None or not deeper else self.below.activations(deeper)
-        for layer, place in self.own_geometry.items() if own else ():
+        shared = self.shares(wanted)
+        needed = own if shared is None else own | {shared}
+        for layer, place in self.own_geometry.items() if needed else ():
             read = self.configuration.readouts.get(layer, 0) if layer in own else 0
             count += (place.channels + read) / place.stride**2
-            if layer == self.deepest(own):
+            if layer == self.deepest(needed):
                 break
         return count
 
@@ -255,7 +325,7 @@ class VGG(nn.Module):
         nn.Module.__init__(twin)
         twin.below = None if self.below is None else self.below._varied(**changes)
         below = None if twin.below is None else twin.below.configuration
-        twin.configuration = replace(self.configuration, **changes, below=below)
+        twin.configuration, twin.seen = replace(self.configuration, **changes, below=below), self.seen
         twin.own_geometry, twin.geometry = self.own_geometry, self.geometry
         twin.convolutions = self.convolutions
         twin.readouts = nn.ModuleDict({layer: self.readouts[layer] for layer in twin.configuration.readouts})
@@ -288,13 +358,13 @@ class VGG(nn.Module):
 def joined(first: VGG, below: VGG) -> VGG:
     """Two trunks as one encoder: the first for its own layers, the other for those after them.
 
-    Raises `UsageError` if the other does not have the layers of the first, and more.
+    Raises `UsageError` if the other does not go on where the first ends.
     """
-    if not {*first.own_geometry} < {*below.own_geometry}:
-        raise UsageError(
-            f"{below.name}: the second trunk needs the layers of the first, {', '.join(first.own_geometry)}, and more"
-        )
+    if not below.configuration.goes_on(first.configuration):
+        raise UsageError(f"{below.name}: the second trunk must go on after {first.layers[-1]}, where the first ends")
     both = VGG(replace(first.configuration, below=below.configuration))
+    if below.seen != cast(VGG, both.below).seen:
+        raise UsageError(f"{below.name}: the second trunk goes on after a layer that the first does not have")
     both.convolutions, both.readouts, both.below = first.convolutions, first.readouts, below
     return both
 
@@ -334,15 +404,16 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
 
 
 @torch.no_grad()
-def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+def measure_mean_activations(encoder: VGG, pictures: Sequence[Tensor], first: VGG | None = None) -> dict[str, Tensor]:
     """Mean activation `(C,)` of every channel of every layer of the first trunk, over pictures `(B, 3, H, W)`.
 
-    Before readouts.
+    Before readouts. Of one that branches off, `first` is the trunk that it does so from.
     """
     sums: dict[str, Tensor] = {}
-    plain = encoder.without_readouts()
+    plain, layers = encoder.without_readouts(), encoder.own_geometry
     for picture in pictures:
-        for layer, features in plain(picture, plain.own_geometry).items():
+        seen = None if first is None else first.before(encoder.configuration.first_block, picture)
+        for layer, features in (plain(picture, layers) if seen is None else plain.after(seen, layers)).items():
             mean = features.float().mean(dim=(0, 2, 3))
             sums[layer] = sums[layer] + mean if layer in sums else mean
     return {layer: total / len(pictures) for layer, total in sums.items()}

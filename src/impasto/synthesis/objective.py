@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor
 
 from impasto.encoders.frugal import crop
 from impasto.encoders.tiling import Tile, halo_of, tiles
-from impasto.encoders.vgg import VGG
+from impasto.encoders.vgg import VGG, LayerGeometry
 from impasto.errors import UsageError, near_match
 from impasto.losses import Loss, SumLoss
 from impasto.memory import sparing
+
+Encode = Callable[[Tensor, Iterable[str]], dict[str, Tensor]]
+"""From a picture `(B, 3, H, W)` and names of layers to their features."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +126,39 @@ class Objective:
         return sum(weighted[1:], start=weighted[0]), losses
 
 
-def encode(encoder: VGG, picture: Tensor, layers: Iterable[str], *, bfloat16: bool = False) -> dict[str, Tensor]:
+def encode(encoder: Encode, picture: Tensor, layers: Iterable[str], *, bfloat16: bool = False) -> dict[str, Tensor]:
     """Features of a picture; on CPU and CUDA the convolutions may run in bfloat16."""
     with torch.autocast(picture.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-        features: dict[str, Tensor] = encoder(picture.contiguous(memory_format=torch.channels_last), layers)
-    return features
+        return encoder(picture.contiguous(memory_format=torch.channels_last), layers)
 
 
 def encode_core(
     encoder: VGG, picture: Tensor, layers: Iterable[str], tile: Tile, *, bfloat16: bool = False
 ) -> dict[str, Tensor]:
     """Features of the core of a tile, of which `picture` is all; no trunk looks at more of the halo than it needs."""
+    layers = tuple(layers)
+    shared = encoder.shares(layers)
+    if shared is not None:
+        return _encode_branches(encoder, picture, layers, tile, encoder.geometry[shared], bfloat16)
     core: dict[str, Tensor] = {}
     for own in encoder.by_trunk(layers):
         enough = tile.narrowed(halo_of(encoder, own))
         features = encode(encoder, crop(picture, *enough.within(tile)), own, bfloat16=bfloat16)
         core |= {layer: crop(values, *enough.core_of(layer)) for layer, values in features.items()}
     return core
+
+
+def _encode_branches(
+    encoder: VGG, picture: Tensor, layers: Sequence[str], tile: Tile, shared: LayerGeometry, bfloat16: bool
+) -> dict[str, Tensor]:
+    """The same where trunks share their beginning: with the larger halo, of which the first goes on with less."""
+    narrow = {name for name in layers if name in encoder.own_geometry and encoder.geometry[name].stride > shared.stride}
+    less, enough = (tile.narrowed(halo_of(encoder, some)) for some in (narrow, layers))
+    stride = 2 * shared.stride
+    rows, columns = (slice(span.start // stride, span.stop // stride) for span in less.within(enough))
+    part = crop(picture, *enough.within(tile))
+    narrowing = partial(encoder, narrowed=lambda x: crop(x, rows, columns))
+    features = encode(narrowing, part, layers, bfloat16=bfloat16)
+    return {
+        name: crop(values, *(less if name in narrow else enough).core_of(name)) for name, values in features.items()
+    }
