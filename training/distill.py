@@ -6,7 +6,7 @@
     python training/distill.py shallow … --grow-from lite.safetensors --widths 16 64 128 --out narrow
 
 The shallow one learns the first layers of the original VGG-19, the deep one those of the reduced VGG-19 beyond. Each
-learns all its teacher's layers on the way, not only those that are wanted.
+learns all its teacher's layers on the way, not only those that are wanted; the deep one has none at full resolution.
 
 Random initialisation, fixed seed. Every target channel is in units of its standard deviation, so the loss of a layer
 is the share of the teacher's variance that is left unexplained. The heads are rectified as the teacher is. Most of the
@@ -31,7 +31,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from impasto.encoders.vgg import VGG, Configuration, joined
 from impasto.losses.gram import gram
 from muon import Muon
 from painted import Painted
-from student import Student, encoder_of, grow, sparse, student_of, unit_of
+from student import Student, encoder_of, grow, imitate_beginning, sparse, student_of, unit_of
 from teachers import DEEP_LAYERS, exact_teacher, reduced_teacher
 
 HELD_OUT = 96
@@ -58,13 +58,16 @@ class Plan:
     convolutions: tuple[int, ...]
     layers: Mapping[str, float]
     grams: Mapping[str, float]
+    first_block: int = 1
 
     @property
     def count(self) -> dict[str, float]:
         return {**self.layers, **{f"gram of {layer}": weight for layer, weight in self.grams.items()}}
 
     def configuration(self, widths: Sequence[int | tuple[int, ...]]) -> Configuration:
-        return Configuration("lite", tuple(widths), self.convolutions, padding="replicate")
+        return Configuration(
+            "lite", tuple(widths), self.convolutions, padding="replicate", first_block=self.first_block
+        )
 
 
 PLANS = {
@@ -75,10 +78,11 @@ PLANS = {
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 2.0},
     ),
     "deep": Plan(
-        (16, 32, 64, 128, 128),
-        (2, 2, 4, 4, 1),
-        dict.fromkeys(DEEP_LAYERS, 1.0) | {"relu1_1": 2.0, "relu1_2": 2.0, "relu2_2": 2.0, "relu4_2": 4.0},
+        (32, 64, 128, 128),
+        (2, 4, 4, 1),
+        dict.fromkeys(DEEP_LAYERS, 1.0) | {"relu2_2": 2.0, "relu4_2": 4.0},
         {"relu4_1": 0.5, "relu5_1": 0.5},
+        first_block=2,
     ),
 }
 EVENLY = 0.2
@@ -110,9 +114,10 @@ def main() -> None:
     teach.standardise(natural_crops(photos, options.device))
 
     configuration = plan.configuration(options.widths or plan.widths)
-    student, average = (Student(configuration, teach.widths).to(options.device) for _ in range(2))
+    first = first_trunk(load_encoder(options.first)).to(options.device) if plan.first_block > 1 else None
+    student, average = (Student(configuration, teach.widths, first).to(options.device) for _ in range(2))
     if options.grow_from is not None:
-        grow(student, beginning(options, teach, pictures))
+        begin(student, options, teach, pictures)
     average.load_state_dict(student.state_dict())
     optimisers = optimisers_of(student, options)
     start = resume(options.out, student, average, *optimisers)
@@ -141,7 +146,7 @@ def main() -> None:
                 group["lr"] = lr * rate
         if options.paint and step % options.paint == 0 and lessons.begun:
             if not options.still:
-                average.trunk.measure_norms(lessons.crops_of_late(8))
+                average.measure_norms(lessons.crops_of_late(8))
             lessons.paint(average)
         crops, targets = lessons.at(step)
         with torch.autocast(options.device, torch.bfloat16, enabled=options.bfloat16):
@@ -165,30 +170,43 @@ def main() -> None:
             if not options.still and step + 1 == options.steps:
                 settle(lessons, average)
             elif not options.still:
-                average.trunk.measure_norms(lessons.crops_of_late())
+                average.measure_norms(lessons.crops_of_late())
             report(options.out, step + 1, time.time() - began, rate, running, evaluate(average, test, teach.weights))
             save(options.out, step + 1, student, average, teach.moments, *optimisers)
 
 
-def beginning(options: argparse.Namespace, teach: Teacher, pictures: list[Tensor]) -> Mapping[str, Tensor]:
-    """The weights of the student to begin with, from a run or from an encoder that was exported."""
+def begin(student: Student, options: argparse.Namespace, teach: Teacher, pictures: list[Tensor]) -> None:
+    """Copy the weights of the student to begin with, of a run or of an encoder that was exported."""
     if options.grow_from.is_dir():
-        average: Mapping[str, Tensor] = load(options.grow_from, options.device)["average"]
-        return average
+        grow(student, load(options.grow_from, options.device)["average"])
+        return
     encoder = load_encoder(options.grow_from)
     own = encoder if options.trunk == "shallow" else encoder.below
     if own is None:
         raise SystemExit(f"{options.grow_from}: has no second trunk")
     crops = [augmented_crops(pictures, 16, options.crop) for _ in range(EXAMPLES)]
-    examples = [(one, teach(one)) for one in crops]
-    return student_of(own.float(), teach.moments, examples).to(options.device).state_dict()
+    branches_off = own.configuration.first_block > 1
+    other = student_of(
+        own, first_trunk(encoder) if branches_off else None, teach.moments, [(x, teach(x)) for x in crops]
+    )
+    grow(student, other.to(options.device).state_dict())
+    if student.first is not None and not branches_off:
+        imitate_beginning(student, other, crops)
+
+
+def first_trunk(encoder: VGG) -> VGG:
+    """The first of its trunks, alone."""
+    alone = VGG(replace(encoder.configuration, below=None))
+    alone.convolutions, alone.readouts = encoder.convolutions, encoder.readouts
+    return alone.eval().requires_grad_(False)
 
 
 def optimisers_of(student: Student, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    learning = [p for p in student.parameters() if p.requires_grad]
     if options.still:
-        return [torch.optim.Adam(student.parameters(), lr=options.lr or 8e-4, betas=(0.9, 0.99))]
+        return [torch.optim.Adam(learning, lr=options.lr or 8e-4, betas=(0.9, 0.99))]
     matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
-    others = [p for p in student.parameters() if not any(p is m for m in matrices)]
+    others = [p for p in learning if not any(p is m for m in matrices)]
     adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.0)
     return [Muon(matrices, lr=options.lr or 0.02), adam]
 
@@ -200,6 +218,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--art", type=Path, nargs="+", required=True, help="the same of paintings")
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--first", type=Path, help="weights of the trunk that the deep one branches off")
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
     parser.add_argument("--grow-from", type=Path, help="run or weights to begin with, perhaps of other widths")
     parser.add_argument("--steps", type=int, default=20_000)
@@ -226,7 +245,7 @@ def widths(text: str) -> int | tuple[int, ...]:
 @torch.no_grad()
 def settle(lessons: Lessons, average: Student) -> None:
     """Set the normalisations' statistics over many crops: those of a few hundred cost what hours of training gain."""
-    average.trunk.measure_norms([lessons.crops() for _ in range(BATCHES_TO_SETTLE)])
+    average.measure_norms([lessons.crops() for _ in range(BATCHES_TO_SETTLE)])
 
 
 class Lessons:
@@ -235,7 +254,6 @@ class Lessons:
     def __init__(self, pictures: Sequence[Tensor], teach: Teacher, reduced: VGG, options: argparse.Namespace) -> None:
         self.pictures, self.teach, self.reduced = pictures, teach, reduced
         self.batch, self.size, self.echo = options.batch, options.crop, options.echo
-        self.shallow = options.trunk == "shallow"
         self.painted = Painted()
         self._late: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=48)
 
@@ -264,7 +282,7 @@ class Lessons:
         """Let an optimiser paint by the student's features, or by a teacher's."""
         contents, styles = (augmented_crops(self.pictures, 2 * self.batch, self.size, odd=False) for _ in "cs")
         own = encoder_of(average, self.teach.moments).requires_grad_(False)
-        pair = joined(own, self.reduced) if self.shallow else own
+        pair = joined(own, self.reduced) if average.first is None else joined(average.first, own)
         self.painted.paint(self.reduced if random.random() < BY_TEACHER else pair, contents, styles)
 
 

@@ -9,37 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impasto.encoders.vgg import RARELY_ACTIVE, VGG, Configuration
+from impasto.encoders.vgg import PICTURE, RARELY_ACTIVE, VGG, Configuration, LayerGeometry, branching_point
 
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
+TOGETHER = 8
+"""Channels that a processor takes at once."""
 
 
 class TrainableVGG(VGG):
     """The trunk with batch normalisation before every ReLU; without it most channels of the deep blocks die."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        super().__init__(configuration)
+    def __init__(self, configuration: Configuration, seen: LayerGeometry = PICTURE) -> None:
+        super().__init__(configuration, seen)
         self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(g.channels) for layer, g in self.geometry.items()})
 
     def _convolve(self, x: Tensor, layer: str) -> Tensor:
         return self.norms[layer](super()._convolve(x, layer))
 
     @torch.no_grad()
-    def measure_norms(self, batches: list[Tensor]) -> None:
-        """Set the normalisations' statistics to those of these pictures."""
-        for norm in self.norms.values():
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean
-        self.train()
-        for x in batches:
-            self(x, self.layers)
-        self.eval()
-
-    @torch.no_grad()
     def folded(self) -> VGG:
         """The same function as a plain trunk: each normalisation goes into the convolution before it."""
-        plain = VGG(self.configuration)
+        plain = VGG(self.configuration, self.seen)
         for layer in self.layers:
             norm, source, target = self.norms[layer], self.convolution(layer), plain.convolution(layer)
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -49,11 +40,13 @@ class TrainableVGG(VGG):
 
 
 class Student(nn.Module):
-    """The trunk and its rectified heads."""
+    """The trunk and its rectified heads; one that branches off comes with the trunk that it does so from."""
 
-    def __init__(self, configuration: Configuration, targets: Mapping[str, int]) -> None:
+    def __init__(self, configuration: Configuration, targets: Mapping[str, int], first: VGG | None = None) -> None:
         super().__init__()
-        self.trunk = TrainableVGG(configuration)
+        seen = PICTURE if first is None else branching_point(first.configuration, configuration.first_block)
+        self.first = first
+        self.trunk = TrainableVGG(configuration, seen)
         self.heads = nn.ModuleDict(
             {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
         )
@@ -63,48 +56,72 @@ class Student(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        features = self.trunk(x, layers)
+        features = self.features(x, layers)
         return {layer: F.relu(self.heads[layer](sparse(layer, f))) for layer, f in features.items()}
+
+    def features(self, x: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Those of the trunk, of these layers or of all."""
+        layers = self.trunk.layers if layers is None else layers
+        if self.first is None:
+            return self.trunk(x, layers)
+        with torch.no_grad():
+            seen = self.first.before(self.trunk.configuration.first_block, x)
+        return self.trunk.after(seen, layers)
+
+    @torch.no_grad()
+    def measure_norms(self, batches: list[Tensor]) -> None:
+        """Set the normalisations' statistics to those of these pictures."""
+        for norm in self.trunk.norms.values():
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean
+        self.trunk.train()
+        for x in batches:
+            self.features(x)
+        self.trunk.eval()
 
 
 @torch.no_grad()
 def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], layers: Iterable[str] | None = None) -> VGG:
     """A plain trunk with readouts in place of the heads of these layers, or of all.
 
-    The readouts are the teacher's features, of mean activation 1.
+    The readouts are the teacher's features that are ever active, of mean activation 1.
     """
     trunk = student.trunk.folded()
-    readouts = {layer: student.heads[layer].out_channels for layer in layers or student.heads}
-    encoder = VGG(replace(trunk.configuration, readouts=readouts))
+    lively = {layer: lively_channels(moments[layer][0]) for layer in layers or student.heads}
+    readouts = {layer: len(kept) for layer, kept in lively.items()}
+    encoder = VGG(replace(trunk.configuration, readouts=readouts), student.trunk.seen)
     encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
-    for layer in readouts:
+    for layer, kept in lively.items():
         head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
-        gain = std / unit_of(mean)
-        readout.weight.copy_(gain.view(-1, 1, 1, 1) * head.weight)
-        readout.bias.copy_(gain.flatten() * head.bias)
+        gain = (std / unit_of(mean)).flatten()
+        readout.weight.copy_((gain.view(-1, 1, 1, 1) * head.weight)[kept])
+        readout.bias.copy_((gain * head.bias)[kept])
     return encoder.eval().to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def student_of(
     trunk: VGG,
+    first: VGG | None,
     moments: Mapping[str, tuple[Tensor, Tensor]],
     examples: Sequence[tuple[Tensor, Mapping[str, Tensor]]],
 ) -> Student:
-    """The student that a trunk with readouts was exported from, as nearly as its weights tell.
+    """The student that a trunk with readouts, which may branch off a first one, was exported from.
+
+    That is as nearly as its weights tell.
 
     Over the examples, crops and their teacher's answers, the normalisations change nothing. Heads that were not
     exported are fitted to the answers by least squares.
     """
-    plain = trunk.without_readouts()
-    student = Student(replace(plain.configuration, below=None), {k: mean.shape[1] for k, (mean, _) in moments.items()})
+    widths = {layer: mean.shape[1] for layer, (mean, _) in moments.items()}
+    student = Student(replace(trunk.configuration, readouts={}, below=None), widths, first)
     student.trunk.convolutions.load_state_dict(trunk.convolutions.state_dict())
     student.eval()
     seen: dict[str, list[Tensor]] = {layer: [] for layer in student.trunk.layers}
     for layer, norm in student.trunk.norms.items():
         norm.running_var.fill_(1 - norm.eps)
         norm.register_forward_hook(lambda _, __, y, found=seen[layer]: found.append(_mean_and_square(y)))
-    answered = [(student.trunk(crops, student.trunk.layers), answers) for crops, answers in examples]
+    answered = [(student.features(crops), answers) for crops, answers in examples]
     for layer, norm in student.trunk.norms.items():
         norm._forward_hooks.clear()
         mean, square = torch.stack(seen[layer]).mean(0)
@@ -115,9 +132,12 @@ def student_of(
     for layer, head in student.heads.items():
         if layer in trunk.readouts:
             mean, std = moments[layer]
-            gain = (std / unit_of(mean)).flatten()
-            head.weight.copy_(trunk.readouts[layer].weight / gain.view(-1, 1, 1, 1))
-            head.bias.copy_(trunk.readouts[layer].bias / gain)
+            kept, gain = lively_channels(mean), (std / unit_of(mean)).flatten()
+            if len(kept) < trunk.channels(layer):  # exported when all channels still were
+                kept = torch.arange(mean.numel())
+            for own, read in zip(head.parameters(), trunk.readouts[layer].parameters(), strict=True):
+                own.zero_()
+                own[kept] = read / gain[kept].view(-1, *[1] * (read.ndim - 1))
         else:
             features = torch.cat([_rows(sparse(layer, found[layer])) for found, _ in answered])
             wanted = torch.cat([_rows(answers[layer]) for _, answers in answered])
@@ -139,9 +159,14 @@ def _rows(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def grow(student: Student, other: Mapping[str, Tensor]) -> None:
-    """Copy a student of other widths: what reads new channels starts at zero, narrower layers keep the heaviest."""
+    """Copy a student of other widths: what reads new channels starts at zero, narrower layers keep the heaviest.
+
+    Where the other begins with earlier blocks, the first convolution stays as it is.
+    """
     own = student.state_dict()
-    source = torch.arange(3)
+    first, *_ = student.trunk.layers
+    source = torch.arange(other[f"trunk.convolutions.{_conv(first)}.weight"].shape[1])
+    begins_alike = len(source) == own[f"trunk.convolutions.{_conv(first)}.weight"].shape[1]
     for layer, following in zip(student.trunk.layers, [*student.trunk.layers[1:], None], strict=True):
         convolution, norm, head = (f"trunk.convolutions.{_conv(layer)}.", f"trunk.norms.{layer}.", f"heads.{layer}.")
         readers = [other.get(f"{head}weight"), other.get(f"trunk.convolutions.{_conv(following)}.weight")]
@@ -149,13 +174,35 @@ def grow(student: Student, other: Mapping[str, Tensor]) -> None:
             reader.square().sum((0, 2, 3)) / reader.square().sum() for reader in readers if reader is not None
         )
         kept = heavy.topk(min(len(heavy), student.trunk.geometry[layer].channels)).indices.sort().values
-        _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
+        if layer != first or begins_alike:
+            _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
         for name in (f"{convolution}bias", *(f"{norm}{n}" for n in ("weight", "bias", "running_mean", "running_var"))):
             _copy(own[name], other[name][kept])
         if f"{head}weight" in other:
             _copy(own[f"{head}weight"], other[f"{head}weight"][:, kept])
             _copy(own[f"{head}bias"], other[f"{head}bias"])
         source = kept
+
+
+@torch.no_grad()
+def imitate_beginning(student: Student, other: Student, crops: Sequence[Tensor]) -> None:
+    """Fit the first convolution of a student that branches off to that of one with first blocks of its own."""
+    layer, *_ = student.trunk.layers
+    convolution, sees, wanted = student.trunk.convolution(layer), [], []
+    hook = other.trunk.norms[layer].register_forward_pre_hook(
+        lambda _, given: wanted.append(_rows(given[0][..., ::4, ::4]))
+    )
+    for x in crops:
+        other.features(x, [layer])
+        seen = F.pad(student.first.before(student.trunk.configuration.first_block, x), (1, 1, 1, 1), mode="replicate")
+        patches = F.unfold(seen, 3).unflatten(2, (seen.shape[-2] - 2, -1))
+        sees.append(F.pad(_rows(patches[..., ::4, ::4]), (0, 1), value=1.0))
+    hook.remove()
+    solution = torch.linalg.lstsq(torch.cat(sees), torch.cat(wanted)).solution
+    convolution.weight.copy_(solution[:-1].T.unflatten(1, (-1, 3, 3)))
+    convolution.bias.copy_(solution[-1])
+    left = (torch.cat(sees) @ solution - torch.cat(wanted)).var(0).sum() / torch.cat(wanted).var(0).sum()
+    print(f"{layer} imitated: {float(left):.3f} of its variance is left", flush=True)
 
 
 def _copy(into: Tensor, old: Tensor) -> None:
@@ -171,6 +218,15 @@ def _conv(layer: str | None) -> str:
 def unit_of(mean: Tensor) -> Tensor:
     """What becomes 1 in features of these mean activations."""
     return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
+
+
+def lively_channels(mean: Tensor) -> Tensor:
+    """The numbers of those with an activation, of such means, and of others up to a multiple of `TOGETHER`.
+
+    A third of the reduced teacher's channels from relu3_2 on is never active.
+    """
+    count = -(-int((mean > 0).sum()) // TOGETHER) * TOGETHER
+    return mean.flatten().topk(min(count, mean.numel())).indices.sort().values
 
 
 def sparse(layer: str, features: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from impasto.encoders.vgg import VGG, Configuration, measure_mean_activations, normalise_activations
 
-DEEP_LAYERS = tuple(f"relu{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, count + 1))
-"""Of the reduced teacher: all, for they are what its deep layers are made of."""
+DEEP_LAYERS = tuple(f"relu{block}_{i}" for block, count in enumerate((2, 4, 4, 1), 2) for i in range(1, count + 1))
+"""Of the reduced teacher: all from the second block on, for they are what its deep layers are made of."""
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
