@@ -64,9 +64,7 @@ class Student(nn.Module):
         layers = self.trunk.layers if layers is None else layers
         if self.first is None:
             return self.trunk(x, layers)
-        with torch.no_grad():
-            seen = self.first.before(self.trunk.configuration.first_block, x)
-        return self.trunk.after(seen, layers)
+        return self.trunk.after(self.first.before(self.trunk.configuration.first_block, x), layers)
 
     @torch.no_grad()
     def measure_norms(self, batches: list[Tensor]) -> None:
@@ -159,14 +157,10 @@ def _rows(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def grow(student: Student, other: Mapping[str, Tensor]) -> None:
-    """Copy a student of other widths: what reads new channels starts at zero, narrower layers keep the heaviest.
-
-    Where the other begins with earlier blocks, the first convolution stays as it is.
-    """
+    """Copy a student of other widths: what reads new channels starts at zero, narrower layers keep the heaviest."""
     own = student.state_dict()
     first, *_ = student.trunk.layers
     source = torch.arange(other[f"trunk.convolutions.{_conv(first)}.weight"].shape[1])
-    begins_alike = len(source) == own[f"trunk.convolutions.{_conv(first)}.weight"].shape[1]
     for layer, following in zip(student.trunk.layers, [*student.trunk.layers[1:], None], strict=True):
         convolution, norm, head = (f"trunk.convolutions.{_conv(layer)}.", f"trunk.norms.{layer}.", f"heads.{layer}.")
         readers = [other.get(f"{head}weight"), other.get(f"trunk.convolutions.{_conv(following)}.weight")]
@@ -174,8 +168,7 @@ def grow(student: Student, other: Mapping[str, Tensor]) -> None:
             reader.square().sum((0, 2, 3)) / reader.square().sum() for reader in readers if reader is not None
         )
         kept = heavy.topk(min(len(heavy), student.trunk.geometry[layer].channels)).indices.sort().values
-        if layer != first or begins_alike:
-            _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
+        _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
         for name in (f"{convolution}bias", *(f"{norm}{n}" for n in ("weight", "bias", "running_mean", "running_var"))):
             _copy(own[name], other[name][kept])
         if f"{head}weight" in other:
@@ -185,24 +178,21 @@ def grow(student: Student, other: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def imitate_beginning(student: Student, other: Student, crops: Sequence[Tensor]) -> None:
-    """Fit the first convolution of a student that branches off to that of one with first blocks of its own."""
-    layer, *_ = student.trunk.layers
-    convolution, sees, wanted = student.trunk.convolution(layer), [], []
-    hook = other.trunk.norms[layer].register_forward_pre_hook(
-        lambda _, given: wanted.append(_rows(given[0][..., ::4, ::4]))
+def adopt(student: Student, first: VGG, pictures: Tensor) -> None:
+    """Let a student branch off a trunk whose channels are those of its own one but for their scale."""
+    own, other = (
+        one.before(student.trunk.configuration.first_block, pictures).mean((0, 2, 3)).clamp(min=1e-6)
+        for one in (student.first, first)
     )
-    for x in crops:
-        other.features(x, [layer])
-        seen = F.pad(student.first.before(student.trunk.configuration.first_block, x), (1, 1, 1, 1), mode="replicate")
-        patches = F.unfold(seen, 3).unflatten(2, (seen.shape[-2] - 2, -1))
-        sees.append(F.pad(_rows(patches[..., ::4, ::4]), (0, 1), value=1.0))
-    hook.remove()
-    solution = torch.linalg.lstsq(torch.cat(sees), torch.cat(wanted)).solution
-    convolution.weight.copy_(solution[:-1].T.unflatten(1, (-1, 3, 3)))
-    convolution.bias.copy_(solution[-1])
-    left = (torch.cat(sees) @ solution - torch.cat(wanted)).var(0).sum() / torch.cat(wanted).var(0).sum()
-    print(f"{layer} imitated: {float(left):.3f} of its variance is left", flush=True)
+    student.trunk.convolution(student.trunk.layers[0]).weight.mul_((own / other).view(1, -1, 1, 1))
+    student.first = first
+
+
+def first_trunk(encoder: VGG) -> VGG:
+    """The first of an encoder's trunks, alone."""
+    alone = VGG(replace(encoder.configuration, below=None))
+    alone.convolutions, alone.readouts = encoder.convolutions, encoder.readouts
+    return alone.eval().requires_grad_(False)
 
 
 def _copy(into: Tensor, old: Tensor) -> None:

@@ -132,6 +132,15 @@ def test_mean_activations_of_a_trunk_that_branches_off_become_1() -> None:
     torch.testing.assert_close(encoder(pictures[0], ["relu3_1"])["relu3_1"], before)
 
 
+def test_what_branches_off_does_not_see_that_the_first_is_normalised() -> None:
+    encoder, x = branching()[-1], picture()
+    before = encoder(x, ["relu3_1"])["relu3_1"]
+    shared = encoder(x, ["relu1_2"])["relu1_2"]
+    normalise_activations(encoder, measure_mean_activations(encoder, [x]))
+    assert not torch.allclose(encoder(x, ["relu1_2"])["relu1_2"], shared)
+    torch.testing.assert_close(encoder(x, ["relu3_1"])["relu3_1"], before)
+
+
 def test_a_trunk_that_branches_off_another_layer_is_refused() -> None:
     wider = VGG(BRANCH, replace(branching_point(FIRST, 2), channels=9))
     with pytest.raises(UsageError, match="branch: the second trunk goes on after a layer that the first does not have"):

@@ -213,9 +213,13 @@ class VGG(nn.Module):
             features |= below._features(picture, wanted - own, normalised)
         return features
 
+    def up_to(self, block: int, picture: Tensor, layers: Iterable[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """Features of layers of the first trunk, and what one sees that branches off before a block (not the first)."""
+        return self._own(self._normalise(picture), set(layers), block)
+
     def before(self, block: int, picture: Tensor) -> Tensor:
         """What a trunk sees that branches off before a block (not the first): the last one's features, pooled."""
-        return self._own(self._normalise(picture), set(), block)[1]
+        return self.up_to(block, picture, ())[1]
 
     def after(self, seen: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """The features of layers of this trunk, which branches off where this was seen."""
@@ -385,9 +389,10 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
     `mean_activations[layer]` is `(C,)`, measured on natural pictures; channels that are hardly ever active (mean
     below `RARELY_ACTIVE` of the layer's) are raised as if they reached that share, not to 1, so that they do not
     shout. ReLU networks allow it exactly: scaling a channel by 1/m and what reads it by m changes nothing else,
-    readouts among it.
+    readouts and a trunk that branches off among it.
     """
     before: Tensor | None = None
+    shared = encoder.shares(encoder.geometry)
     for layer in encoder.own_geometry:
         convolution = encoder.convolution(layer)
         means = mean_activations[layer].to(convolution.weight)
@@ -400,6 +405,8 @@ def normalise_activations(encoder: VGG, mean_activations: Mapping[str, Tensor]) 
             convolution.bias.div_(scale)
         if layer in encoder.readouts:
             cast(nn.Conv2d, encoder.readouts[layer]).weight.mul_(scale.view(1, -1, 1, 1))
+        if layer == shared and encoder.below is not None:
+            encoder.below.convolution(encoder.below.layers[0]).weight.mul_(scale.view(1, -1, 1, 1))
         before = scale
 
 
