@@ -57,8 +57,6 @@ WANTED = {
 ROUNDS_TO_BEGIN = 6
 """Of paintings."""
 
-ByTrunk = Mapping[str, Mapping[str, Tensor]]
-
 
 class Both(nn.Module):
     """The students of both trunks, of which the deep one branches off the other's."""
@@ -95,12 +93,15 @@ def main() -> None:
     exact, reduced = (
         t(options.teachers).with_padding("replicate").to(options.device) for t in (exact_teacher, reduced_teacher)
     )
-    both = of_runs(options.shallow, options.deep, pictures) if options.weights is None else None
     models = {"shallow": exact, "deep": deepcopy(reduced)}
     teach = {trunk: Teacher(model, AIMS[trunk]) for trunk, model in models.items()}
     for one in teach.values():
         one.standardise(natural_crops(pictures.photos, options.device))
-    student = (both or of_weights(options.weights, teach, pictures)).to(options.device).requires_grad_(True).eval()
+    if options.weights is None:
+        student = of_runs(options.shallow, options.deep, pictures)
+    else:
+        student = of_weights(options.weights, teach, pictures)
+    student = student.to(options.device).requires_grad_(True).eval()
     moments = {trunk: one.moments for trunk, one in teach.items()}
     average = deepcopy(student)
     optimiser = torch.optim.Adam(student.parameters(), lr=options.lr, betas=(0.9, 0.99))
