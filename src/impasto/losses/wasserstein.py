@@ -7,12 +7,9 @@ was popularised by K. Crowson's style-transfer-pytorch (2020).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from impasto.losses.base import Sums, Weights, normalised_weights, weighted_sum
 from impasto.losses.moments import Moments, MomentSums, moments_of_sums
@@ -65,23 +62,22 @@ class GaussianTarget:
 
     def relative_distance(self, moments: Moments) -> Tensor:
         covariance = moments.covariance
+        between = self.root @ (covariance + self.ridge) @ self.root
         ridge_trace = _trace(self.ridge)
         squared = (
             (moments.mean - self.mean).square().sum(-1)
             + _trace(covariance)
             + self.trace
             + 2 * ridge_trace
-            - 2 * cross_trace(covariance + self.ridge, self.root)
+            - 2 * trace_of_square_root(between)
         )
         return (squared / self.second_moment).mean()
 
 
 def wasserstein2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
-    """W₂² = ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_b^½ Σ_a Σ_b^½)^½), `(B,)`; covariances positive definite.
-
-    That of a has gradients.
-    """
-    cross = cross_trace(covariance_a, square_root(covariance_b.detach()))
+    """W₂² = ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_b^½ Σ_a Σ_b^½)^½), `(B,)`; covariances positive definite."""
+    root = square_root(covariance_b)
+    cross = trace_of_square_root(root @ covariance_a @ root)
     return (mean_a - mean_b).square().sum(-1) + _trace(covariance_a) + _trace(covariance_b) - 2 * cross
 
 
@@ -94,33 +90,13 @@ def square_root(matrix: Tensor) -> Tensor:
     return root
 
 
-def cross_trace(covariance: Tensor, root: Tensor) -> Tensor:
-    """tr((R Σ R)^½) of positive definite Σ and symmetric R `(…, C, C)`; differentiable by Σ."""
-    if covariance.device.type == "mps":
-        return _trace(_newton_schulz(root @ covariance @ root))
-    result: Tensor = _CrossTrace.apply(covariance, root)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _CrossTrace(Function):
-    """The gradient is ½ R (R Σ R)^-½ R, symmetric: two products; PyTorch, going back step by step, makes three."""
-
-    @staticmethod
-    def forward(ctx: Any, covariance: Tensor, root: Tensor) -> Tensor:
-        between = root @ covariance @ root
-        values, vectors = torch.linalg.eigh((between + between.mT) / 2)
-        smallest = 1e-9 * values[..., -1:].clamp(min=1e-12)  # rounding may leave tiny negative values
-        roots = values.clamp(min=smallest).sqrt()
-        ctx.save_for_backward(root, vectors, torch.where(values > smallest, 0.5 / roots, 0))
-        total: Tensor = roots.sum(-1)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        root, vectors, slopes = ctx.saved_tensors
-        spread = root @ vectors
-        return (spread * (gradient[..., None] * slopes)[..., None, :]) @ spread.mT, None
+def trace_of_square_root(matrix: Tensor) -> Tensor:
+    """tr(M^½) of positive definite matrices `(…, C, C)`: the sum of the roots of the eigenvalues."""
+    if matrix.device.type == "mps":
+        return _trace(_newton_schulz(matrix))
+    values: Tensor = torch.linalg.eigvalsh((matrix + matrix.transpose(-1, -2)) / 2)
+    smallest = 1e-9 * values.detach()[..., -1:].clamp(min=1e-12)  # rounding may leave tiny negative values
+    return values.clamp(min=smallest).sqrt().sum(-1)
 
 
 def _newton_schulz(matrix: Tensor, steps: int = 12) -> Tensor:
