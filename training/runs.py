@@ -18,7 +18,7 @@ from crops import read_pictures
 HELD_OUT = 96
 
 
-def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders, searched deeply")
     parser.add_argument("--art", type=Path, nargs="+", required=True, help="the same of paintings")
     parser.add_argument("--teachers", type=Path, required=True)
@@ -33,12 +33,13 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda …; on a GPU, larger batches and --echo 1")
     parser.add_argument("--bfloat16", action="store_true", help="where the processor knows it: a third less time")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+
+
+def begin(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     random.seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     print("options", vars(options), flush=True)
-    return options
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from impasto.encoders.vgg import PICTURE, RARELY_ACTIVE, VGG, Configuration, LayerGeometry, branching_point
 
+Moments = tuple[Tensor, Tensor]
+"""Means and standard deviations of a teacher's channels over photographs."""
+
 # Neighbouring positions of shallow layers say nearly the same: every 4th and 2nd halves the time of a step.
 SPARSE = {"relu1_1": 4, "relu1_2": 4, "relu2_1": 2, "relu2_2": 2}
 TOGETHER = 8
@@ -40,12 +43,14 @@ class TrainableVGG(VGG):
 
 
 class Student(nn.Module):
-    """The trunk and its rectified heads; one that branches off comes with the trunk that it does so from."""
+    """The trunk and its rectified heads; one that branches off looks at what a `first` trunk has learnt before."""
+
+    first: VGG | None
 
     def __init__(self, configuration: Configuration, targets: Mapping[str, int], first: VGG | None = None) -> None:
         super().__init__()
         seen = PICTURE if first is None else branching_point(first.configuration, configuration.first_block)
-        self.first = first
+        self.__dict__["first"] = first  # no part of this module, which is what is trained, and saved
         self.trunk = TrainableVGG(configuration, seen)
         self.heads = nn.ModuleDict(
             {layer: nn.Conv2d(self.trunk.geometry[layer].channels, n, 1) for layer, n in targets.items()}
@@ -79,29 +84,29 @@ class Student(nn.Module):
 
 
 @torch.no_grad()
-def encoder_of(student: Student, moments: dict[str, tuple[Tensor, Tensor]], layers: Iterable[str] | None = None) -> VGG:
-    """A plain trunk with readouts in place of the heads of these layers, or of all.
+def encoder_of(student: Student, moments: Mapping[str, Moments], most: Mapping[str, int]) -> VGG:
+    """A plain trunk with readouts in place of the heads of some layers, at most so many channels of each.
 
-    The readouts are the teacher's features that are ever active, of mean activation 1.
+    The readouts are the teacher's features that are ever active, the strongest, of mean activation 1.
     """
     trunk = student.trunk.folded()
-    lively = {layer: lively_channels(moments[layer][0]) for layer in layers or student.heads}
-    readouts = {layer: len(kept) for layer, kept in lively.items()}
+    kept = {layer: strongest_channels(moments[layer], count) for layer, count in most.items()}
+    readouts = {layer: len(numbers) for layer, numbers in kept.items()}
     encoder = VGG(replace(trunk.configuration, readouts=readouts), student.trunk.seen)
     encoder.convolutions.load_state_dict(trunk.convolutions.state_dict())
-    for layer, kept in lively.items():
+    for layer, numbers in kept.items():
         head, readout, (mean, std) = student.heads[layer], encoder.readouts[layer], moments[layer]
         gain = (std / unit_of(mean)).flatten()
-        readout.weight.copy_((gain.view(-1, 1, 1, 1) * head.weight)[kept])
-        readout.bias.copy_((gain * head.bias)[kept])
-    return encoder.eval().to(memory_format=torch.channels_last)
+        readout.weight.copy_((gain.view(-1, 1, 1, 1) * head.weight)[numbers])
+        readout.bias.copy_((gain * head.bias)[numbers])
+    return encoder.eval().requires_grad_(False).to(student.trunk.device, memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def student_of(
     trunk: VGG,
     first: VGG | None,
-    moments: Mapping[str, tuple[Tensor, Tensor]],
+    moments: Mapping[str, Moments],
     examples: Sequence[tuple[Tensor, Mapping[str, Tensor]]],
 ) -> Student:
     """The student that a trunk with readouts, which may branch off a first one, was exported from.
@@ -112,7 +117,7 @@ def student_of(
     exported are fitted to the answers by least squares.
     """
     widths = {layer: mean.shape[1] for layer, (mean, _) in moments.items()}
-    student = Student(replace(trunk.configuration, readouts={}, below=None), widths, first)
+    student = Student(replace(trunk.configuration, readouts={}, below=None), widths, first).to(trunk.device)
     student.trunk.convolutions.load_state_dict(trunk.convolutions.state_dict())
     student.eval()
     seen: dict[str, list[Tensor]] = {layer: [] for layer in student.trunk.layers}
@@ -130,7 +135,7 @@ def student_of(
     for layer, head in student.heads.items():
         if layer in trunk.readouts:
             mean, std = moments[layer]
-            kept, gain = lively_channels(mean), (std / unit_of(mean)).flatten()
+            kept, gain = strongest_channels(moments[layer], trunk.channels(layer)), (std / unit_of(mean)).flatten()
             if len(kept) < trunk.channels(layer):  # exported when all channels still were
                 kept = torch.arange(mean.numel())
             for own, read in zip(head.parameters(), trunk.readouts[layer].parameters(), strict=True):
@@ -171,21 +176,32 @@ def grow(student: Student, other: Mapping[str, Tensor]) -> None:
         _copy(own[f"{convolution}weight"], other[f"{convolution}weight"][kept][:, source])
         for name in (f"{convolution}bias", *(f"{norm}{n}" for n in ("weight", "bias", "running_mean", "running_var"))):
             _copy(own[name], other[name][kept])
-        if f"{head}weight" in other:
+        if f"{head}weight" in other and f"{head}weight" in own:
             _copy(own[f"{head}weight"], other[f"{head}weight"][:, kept])
             _copy(own[f"{head}bias"], other[f"{head}bias"])
         source = kept
 
 
 @torch.no_grad()
-def adopt(student: Student, first: VGG, pictures: Tensor) -> None:
-    """Let a student branch off a trunk whose channels are those of its own one but for their scale."""
-    own, other = (
-        one.before(student.trunk.configuration.first_block, pictures).mean((0, 2, 3)).clamp(min=1e-6)
-        for one in (student.first, first)
-    )
-    student.trunk.convolution(student.trunk.layers[0]).weight.mul_((own / other).view(1, -1, 1, 1))
-    student.first = first
+def adopt(student: Student, first: VGG, batches: Iterable[Tensor]) -> None:
+    """Let a student branch off another trunk: its first convolution makes of what it sees there what it made before.
+
+    That is as nearly as least squares over these pictures can.
+    """
+    block, layer = student.trunk.configuration.first_block, student.trunk.layers[0]
+    old = student.trunk.convolution(layer)
+    new = nn.Conv2d(branching_point(first.configuration, block).channels, old.out_channels, 3).to(student.trunk.device)
+    products = wanted = torch.zeros(()).to(old.weight)
+    for x in batches:
+        own, other = (F.pad(trunk.before(block, x), (1, 1, 1, 1), "replicate") for trunk in (student.first, first))
+        rows = F.pad(_rows(F.unfold(other, 3)[..., None]), (0, 1), value=1.0).double()
+        products, wanted = products + rows.T @ rows, wanted + rows.T @ _rows(old(own)).double()
+    ridge = 1e-6 * products.diagonal().mean() * torch.eye(len(products)).to(products)
+    solution = torch.linalg.solve(products + ridge, wanted).T.float()
+    new.weight.copy_(solution[:, :-1].view_as(new.weight))
+    new.bias.copy_(solution[:, -1])
+    student.trunk.convolutions[_conv(layer)] = new
+    student.__dict__["first"] = first
 
 
 def first_trunk(encoder: VGG) -> VGG:
@@ -210,13 +226,16 @@ def unit_of(mean: Tensor) -> Tensor:
     return mean.clamp(min=RARELY_ACTIVE * float(mean.mean()))
 
 
-def lively_channels(mean: Tensor) -> Tensor:
-    """The numbers of those with an activation, of such means, and of others up to a multiple of `TOGETHER`.
+def strongest_channels(moments: Moments, most: int) -> Tensor:
+    """The numbers of the channels with the largest squares in the units of losses, at most so many.
 
-    A third of the reduced teacher's channels from relu3_2 on is never active.
+    Those are left out that are never active – a third of the reduced teacher's from relu3_2 on –, but for what makes
+    their number a multiple of `TOGETHER`.
     """
-    count = -(-int((mean > 0).sum()) // TOGETHER) * TOGETHER
-    return mean.flatten().topk(min(count, mean.numel())).indices.sort().values
+    mean, std = (one.flatten() for one in moments)
+    strength = torch.where(mean > 0, (mean.square() + std.square()) / unit_of(mean).square(), 0)
+    count = min(most, -(-int((mean > 0).sum()) // TOGETHER) * TOGETHER, mean.numel())
+    return strength.topk(count).indices.sort().values
 
 
 def sparse(layer: str, features: Tensor) -> Tensor:

@@ -149,6 +149,20 @@ def test_a_trunk_that_branches_off_another_layer_is_refused() -> None:
         joined(trunk(FIRST), trunk(replace(BRANCH, convolutions=(1,), widths=(5,), readouts={})))
 
 
+def test_what_branches_off_after_the_last_block_has_the_features_of_the_whole_in_tiles() -> None:
+    end = replace(BRANCH, widths=(7,), convolutions=(1,), first_block=3)
+    encoder, x = joined(trunk(FIRST), trunk(end)), picture(64, 96)
+    for layers in (["relu3_1"], ["relu1_1", "relu3_1"], ["relu2_1", "relu3_1"]):
+        whole = encoder(x, layers)
+        for tile in tiles(encoder, layers, 64, 96, 32):
+            for layer, values in encode_core(encoder, tile.of(x), layers, tile).items():
+                torch.testing.assert_close(values, whole[layer][(..., *tile.place(layer))])
+
+
+def test_both_are_where_the_trunks_are() -> None:
+    assert joined(trunk(FIRST).to("meta"), trunk(BRANCH).to("meta")).device.type == "meta"
+
+
 def test_the_gradient_is_that_of_both(both: tuple[VGG, VGG, VGG]) -> None:
     first, below, encoder = both
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from impasto.encoders.download import DownloadObserver
     from impasto.encoders.originals import normalise_on
     from impasto.encoders.storage import save_encoder
-    from impasto.encoders.vgg import VGG, Configuration, LayerGeometry, Padding, Pooling, joined
+    from impasto.encoders.vgg import VGG, Configuration, LayerGeometry, Padding, Pooling, branching_point, joined
     from impasto.encoders.weights import load_encoder, weights_checksum
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "LayerGeometry",
     "Padding",
     "Pooling",
+    "branching_point",
     "cache_folder",
     "encoder_status",
     "joined",
@@ -39,7 +40,7 @@ _HOMES = {
     "download": ("DownloadObserver",),
     "originals": ("normalise_on",),
     "storage": ("save_encoder",),
-    "vgg": ("VGG", "Configuration", "LayerGeometry", "Padding", "Pooling", "joined"),
+    "vgg": ("VGG", "Configuration", "LayerGeometry", "Padding", "Pooling", "branching_point", "joined"),
     "weights": ("load_encoder", "weights_checksum"),
 }
 

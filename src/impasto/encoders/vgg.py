@@ -366,7 +366,7 @@ def joined(first: VGG, below: VGG) -> VGG:
     """
     if not below.configuration.goes_on(first.configuration):
         raise UsageError(f"{below.name}: the second trunk must go on after {first.layers[-1]}, where the first ends")
-    both = VGG(replace(first.configuration, below=below.configuration))
+    both = VGG(replace(first.configuration, below=below.configuration)).to(first.device)
     if below.seen != cast(VGG, both.below).seen:
         raise UsageError(f"{below.name}: the second trunk goes on after a layer that the first does not have")
     both.convolutions, both.readouts, both.below = first.convolutions, first.readouts, below
