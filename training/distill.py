@@ -240,7 +240,7 @@ def revived(trunk: str, run: Path, device: str) -> tuple[Student, dict[str, Mome
     saved = load(run, device)
     weights, moments = saved["average"], saved["moments"]
     heads = {layer: mean.shape[1] for layer, (mean, _) in moments.items()}
-    first = load_encoder(run / FIRST) if (run / FIRST).exists() else None
+    first = load_encoder(run / FIRST).to(device) if (run / FIRST).exists() else None
     student = Student(PLANS[trunk].configuration(widths_of(weights)), heads, first)
     student.load_state_dict(weights)
     return student.to(device).eval(), moments

@@ -113,8 +113,8 @@ def student_of(
 
     That is as nearly as its weights tell.
 
-    Over the examples, crops and their teacher's answers, the normalisations change nothing. Heads that were not
-    exported are fitted to the answers by least squares.
+    Over the examples, crops and their teacher's answers, the normalisations change nothing. What was not exported of
+    heads is fitted to the answers by least squares.
     """
     widths = {layer: mean.shape[1] for layer, (mean, _) in moments.items()}
     student = Student(replace(trunk.configuration, readouts={}, below=None), widths, first).to(trunk.device)
@@ -133,20 +133,18 @@ def student_of(
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
         norm.bias.copy_(mean)
     for layer, head in student.heads.items():
+        features = torch.cat([_rows(sparse(layer, found[layer])) for found, _ in answered])
+        wanted = torch.cat([_rows(answers[layer]) for _, answers in answered])
+        solution = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), wanted).solution
+        head.weight.copy_(solution[:-1].T[:, :, None, None])
+        head.bias.copy_(solution[-1])
         if layer in trunk.readouts:
             mean, std = moments[layer]
             kept, gain = strongest_channels(moments[layer], trunk.channels(layer)), (std / unit_of(mean)).flatten()
             if len(kept) < trunk.channels(layer):  # exported when all channels still were
                 kept = torch.arange(mean.numel())
             for own, read in zip(head.parameters(), trunk.readouts[layer].parameters(), strict=True):
-                own.zero_()
                 own[kept] = read / gain[kept].view(-1, *[1] * (read.ndim - 1))
-        else:
-            features = torch.cat([_rows(sparse(layer, found[layer])) for found, _ in answered])
-            wanted = torch.cat([_rows(answers[layer]) for _, answers in answered])
-            solution = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), wanted).solution
-            head.weight.copy_(solution[:-1].T[:, :, None, None])
-            head.bias.copy_(solution[-1])
     return student
 
 
