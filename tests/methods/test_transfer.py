@@ -427,8 +427,8 @@ def test_a_picture_made_in_tiles_is_the_same(work: Begin, style_loss: str) -> No
     settings = {"size": 200, "coarsest": 100, "style_loss": style_loss, "steps": 6}
     whole, tiled = (work(*inputs, machine=machine, **settings).synthesis for machine in (CPU, TILED))
     assert (tiled.run() - whole.run()).abs().mean() < 0.01
-    for ours, theirs in zip(tiled.history, whole.history, strict=True):
-        assert ours.total == pytest.approx(theirs.total, rel=0.01)
+    for step, (ours, theirs) in enumerate(zip(tiled.history, whole.history, strict=True)):
+        assert ours.total == pytest.approx(theirs.total, rel=0.01 if step else 3e-4)
     assert tiled.history[-1].total < 0.5 * tiled.history[0].total
 
 
