@@ -38,7 +38,7 @@ from crops import augmented_crops, natural_crops, plain_crops
 from impasto.encoders import load_encoder
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, Configuration, joined
-from lessons import Aims, Lessons, Teacher, residuals
+from lessons import Aims, Lessons, Teacher, block_of, residuals
 from muon import Muon
 from runs import Pictures, Running, add_options, average_in, begin, go_on, learning_rate, load, report, save
 from student import Moments, Student, adopt, encoder_of, first_trunk, grow, student_of
@@ -73,7 +73,7 @@ PLANS = {
             {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 2.0},
         ),
         Aims(
-            {"relu1_1": 1.0, "relu1_2": 1.0, "relu2_1": 3.0, "relu2_2": 1.0, "relu3_1": 6.0},
+            {"relu1_1": 1.0, "relu1_2": 1.0, "relu2_1": 3.0, "relu2_2": 0.5, "relu3_1": 8.0},
             {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 2.0},
         ),
         {"relu2_1": 112, "relu2_2": 128, "relu3_1": 256},
@@ -120,7 +120,8 @@ def main() -> None:
     exact, reduced = (t(options.teachers).with_padding("replicate") for t in (exact_teacher, reduced_teacher))
     reduced = reduced.to(options.device)
     model = exact.to(options.device) if options.trunk == "shallow" else deepcopy(reduced)
-    teach = Teacher(model, plan.last_aims if options.still else plan.aims)
+    aims = plan.last_aims if options.still else plan.aims
+    teach = Teacher(model, aims.beyond(options.keep))
     teach.standardise(natural_crops(pictures.photos, options.device))
 
     first = None if options.first is None else first_of(options.first, options.device)
@@ -132,11 +133,13 @@ def main() -> None:
     )
     if options.grow_from is not None:
         grow(student, beginning(options, teach, pictures.learned, first))
+    keep_blocks(student, options.keep)
     average.load_state_dict(student.state_dict())
     student.train(not options.still)
     average.eval()
-    matrices = [p for p in student.trunk.parameters() if p.ndim == 4]
-    others = [p for p in student.parameters() if not any(p is m for m in matrices)]
+    learning = [p for p in student.parameters() if p.requires_grad]
+    matrices = [p for p in student.trunk.parameters() if p.ndim == 4 and p.requires_grad]
+    others = [p for p in learning if not any(p is m for m in matrices)]
     adam = torch.optim.AdamW(others, lr=options.lr / 5, betas=(0.9, 0.99), weight_decay=0.0)
     optimisers: list[torch.optim.Optimizer] = [Muon(matrices, lr=options.lr), adam]
     start = resume(options.out, student, average, optimisers)
@@ -190,14 +193,23 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
     parser.add_argument("--grow-from", type=Path, help="run or weights to begin with, perhaps of other widths")
     parser.add_argument("--still", action="store_true", help="last phase: the statistics of normalisations stay")
+    parser.add_argument("--keep", type=int, default=0, help="first blocks that stay, for what branches off them")
     parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
     add_options(parser)
     options = parser.parse_args()
     if (options.trunk == "deep") != (options.first is not None):
         parser.error("--first is needed by the deep trunk, and only by it")
-    if options.still and options.grow_from is None:
-        parser.error("--still goes on from what --grow-from names")
+    if (options.still or options.keep) and options.grow_from is None:
+        parser.error("--still and --keep go on from what --grow-from names")
     return options
+
+
+def keep_blocks(student: Student, count: int) -> None:
+    """Let the first blocks be as they are."""
+    for layer in student.trunk.layers:
+        if block_of(layer) <= count:
+            student.trunk.convolution(layer).requires_grad_(False)
+            student.trunk.norms[layer].requires_grad_(False)
 
 
 def widths(text: str) -> int | tuple[int, ...]:

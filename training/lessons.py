@@ -31,6 +31,18 @@ class Aims:
     layers: Mapping[str, float]
     grams: Mapping[str, float]
 
+    def beyond(self, block: int) -> Aims:
+        """Those of the blocks after this one."""
+        layers, grams = (
+            {layer: count for layer, count in counts.items() if block_of(layer) > block}
+            for counts in (self.layers, self.grams)
+        )
+        return Aims(layers, grams)
+
+
+def block_of(layer: str) -> int:
+    return int(layer.removeprefix("relu").split("_")[0])
+
 
 class Teacher:
     """Target features by layer, each channel in units of its standard deviation."""

@@ -88,7 +88,7 @@ def test_bfloat16_features_have_float32_sums_and_gradients_of_their_own_kind(
 def test_regions_that_share_a_picture_out_are_as_many_rows_as_it_has() -> None:
     (block,) = Places.of(halves(), torch.float32, 100).blocks
     assert block.sizes == (8, 12)
-    assert len(block.members) == 1
+    assert block.further == ()
     assert block.rows is not None
     assert sorted(block.rows.tolist()) == [*range(20)]
 
@@ -113,8 +113,19 @@ def test_a_block_within_one_region_is_not_gathered() -> None:
     assert (top.regions, bottom.regions) == ((0,), (1,))
 
 
-def test_what_weighs_next_to_nothing_is_left_out() -> None:
-    edge = torch.tensor([1, 0.5, 0.02, 0.005, 0]).expand(1, 1, 4, 5)
+def test_only_positions_in_several_regions_have_further_places() -> None:
+    left, right = torch.zeros(2, 1, 1, 4, 5)
+    left[..., :3] = right[..., 2:] = 1
+    (block,) = Places.of([left, right], torch.float32, 100).blocks
+    ((positions, places),) = block.further
+    assert positions.tolist() == [2, 7, 12, 17]
+    assert places.tolist() == [12, 15, 18, 21]  # the first column of the second region
+
+
+def test_what_weighs_next_to_nothing_is_left_out_and_next_to_all_is_all() -> None:
+    edge = torch.tensor([1, 0.99, 0.97, 0.02, 0.005]).expand(1, 1, 4, 5)
     places = Places.of([edge], torch.float32, 100)
-    assert places.blocks[0].sizes == (12,)
-    assert places.weights.item() == pytest.approx(4 * 1.52)
+    (block,) = places.blocks
+    assert block.sizes == (16,)
+    assert block.soft == (slice(8, 16),)
+    assert places.weights.item() == pytest.approx(4 * 2.99)

@@ -10,12 +10,12 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from impasto.losses import WassersteinLoss, moments
+from impasto.losses.moments import Moments
 from impasto.losses.wasserstein import (
     GaussianTarget,
     _newton_schulz,
     square_root,
-    trace_of_square_root,
-    wasserstein2,
+    transport,
 )
 
 PICTURE = torch.zeros(1, 3, 8, 8)
@@ -36,36 +36,45 @@ def covariance(seed: int, channels: int = 6) -> Tensor:
     return root @ root.mT / (2 * channels)
 
 
+def gaussian(mean: Tensor, covariance: Tensor) -> Moments:
+    return Moments(mean, covariance + mean[:, :, None] * mean[:, None, :])
+
+
 def test_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
     a, b = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([4.0, 1.0, 16.0])
     mean_a, mean_b = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[3.0, 1.0, 0.0]])
+    target = GaussianTarget(gaussian(mean_b, torch.diag(b)[None]))
+    a, b = (variance + float(target.ridge[0, 0, 0]) for variance in (a, b))
     expected = (mean_a - mean_b).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
-    assert_close(wasserstein2(mean_a, torch.diag(a)[None], mean_b, torch.diag(b)[None]), expected[None])
+    assert_close(target.distance(gaussian(mean_a, torch.diag(a - target.ridge[0, 0, 0])[None])), expected[None])
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_distance_equals_the_formula_by_another_route(seed: int) -> None:
     # the eigenvalues of Σ_b^½ Σ_a Σ_b^½ are those of Σ_a Σ_b, so numpy needs no root of a matrix
     a, b, means = covariance(seed), covariance(seed + 50), random(seed, 2, 1, 6)
-    cross = np.sqrt(np.linalg.eigvals(a[0].numpy() @ b[0].numpy()).real).sum()
-    expected = np.square((means[0] - means[1]).numpy()).sum() + np.trace((a + b)[0].numpy()) - 2 * cross
-    assert float(wasserstein2(means[0], a, means[1], b)) == pytest.approx(expected, rel=1e-9)
+    target = GaussianTarget(gaussian(means[1], b))
+    ridged_a, ridged_b = ((one + target.ridge)[0].numpy() for one in (a, b))
+    cross = np.sqrt(np.linalg.eigvals(ridged_a @ ridged_b).real).sum()
+    expected = np.square((means[0] - means[1]).numpy()).sum() + np.trace(ridged_a + ridged_b) - 2 * cross
+    assert float(target.distance(gaussian(means[0], a))) == pytest.approx(expected, rel=1e-9)
 
 
-def test_distance_is_symmetric_and_0_only_for_equals() -> None:
+def test_distance_is_0_only_from_equals() -> None:
     a, b, means = covariance(0), covariance(1), random(0, 2, 1, 6)
-    assert_close(wasserstein2(means[0], a, means[1], b), wasserstein2(means[1], b, means[0], a))
-    assert_close(wasserstein2(means[0], a, means[0], a), torch.zeros(1, dtype=torch.float64), atol=1e-12, rtol=0)
-    assert wasserstein2(means[0], a, means[0], b) > 0.1
+    target = GaussianTarget(gaussian(means[0], a))
+    assert_close(target.distance(gaussian(means[0], a)), torch.zeros(1, dtype=torch.float64), atol=1e-12, rtol=0)
+    assert target.distance(gaussian(means[1], a)) > 0.1
+    assert target.distance(gaussian(means[0], b)) > 0.1
 
 
 def test_distance_has_the_gradient_of_finite_differences() -> None:
-    means, target, root = random(3, 2, 1, 4), covariance(1, 4), random(2, 1, 4, 8)
+    target = GaussianTarget(gaussian(random(3, 2, 4), torch.cat([covariance(1, 4), covariance(2, 4)])))
 
     def distance(mean: Tensor, root: Tensor) -> Tensor:
-        return wasserstein2(mean, root @ root.mT / 8, means[1], target)
+        return target.distance(gaussian(mean, root @ root.mT / 8))
 
-    assert gradcheck(distance, (means[0].requires_grad_(), root.requires_grad_()))
+    assert gradcheck(distance, (random(4, 2, 4).requires_grad_(), random(2, 2, 4, 8).requires_grad_()))
 
 
 def test_loss_of_features_has_the_gradient_of_finite_differences() -> None:
@@ -84,16 +93,20 @@ def test_root_times_itself_is_the_matrix() -> None:
     assert_close(root, root.mT)
 
 
-def test_trace_of_the_root_is_the_sum_of_roots_of_eigenvalues() -> None:
-    assert_close(trace_of_square_root(torch.diag(torch.tensor([1.0, 4.0, 9.0]))[None]), torch.tensor([6.0]))
-    assert_close(trace_of_square_root(covariance(0)), square_root(covariance(0)).diagonal(0, 1, 2).sum(-1))
+def test_the_optimal_map_takes_what_varies_as_one_covariance_to_what_varies_as_the_other() -> None:
+    root = square_root(covariance(1))
+    cross, optimal_map = transport(covariance(0), root)
+    assert_close(optimal_map @ covariance(0) @ optimal_map, covariance(1))
+    assert_close(cross, (optimal_map @ covariance(0)).diagonal(0, 1, 2).sum(-1))
 
 
 def test_newton_schulz_agrees_with_the_eigendecomposition() -> None:
     matrix = covariance(0) + 0.05 * torch.eye(6, dtype=torch.float64)
-    assert_close(_newton_schulz(matrix), square_root(matrix), rtol=1e-6, atol=1e-6)
+    root, inverse = _newton_schulz(matrix)
+    assert_close(root, square_root(matrix), rtol=1e-6, atol=1e-6)
+    assert_close(root @ inverse, torch.eye(6, dtype=torch.float64)[None], rtol=1e-6, atol=1e-6)
     batch = torch.cat([matrix.float(), 1e3 * covariance(1).float()])
-    assert_close(_newton_schulz(batch), square_root(batch), rtol=1e-3, atol=1e-3)
+    assert_close(_newton_schulz(batch)[0], square_root(batch), rtol=1e-3, atol=1e-3)
 
 
 def test_style_of_the_style_itself_is_0_and_of_nothing_1_up_to_the_ridge() -> None:
@@ -104,9 +117,11 @@ def test_style_of_the_style_itself_is_0_and_of_nothing_1_up_to_the_ridge() -> No
 
 def test_loss_is_the_distance_over_the_second_moment_of_the_style() -> None:
     style, picture = (moments({"relu1_1": features(seed)})["relu1_1"] for seed in (0, 1))
-    distance = wasserstein2(picture.mean, picture.covariance, style.mean, style.covariance)
-    expected = distance / features(0).square().sum(1).mean()
-    assert float(GaussianTarget(style).relative_distance(picture)) == pytest.approx(float(expected), rel=5e-3)
+    target = GaussianTarget(style)
+    expected = float(target.distance(picture)) / features(0).square().sum(1).mean()
+    assert float(target.relative_distance(picture)) == pytest.approx(float(expected), rel=1e-5)
+    loss = WassersteinLoss(moments({"relu1_1": features(0)}), ONE)
+    assert float(loss({"relu1_1": features(1)}, PICTURE)) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("factor", [1e-2, 30.0])

@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 
 from impasto.losses.moments import MomentSums, add_products, as_rows, mirrored
 
-LEAST_WEIGHT = 0.01
-"""Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other."""
+LEAST_WEIGHT, FULL_WEIGHT = 0.01, 0.98
+"""Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other. And what
+weighs as much as the other, far within, weighs 1, so that it need not be weighed."""
 
 BYTES_OF_A_PLACE = 8 + 8 + 4
 """Of a position, for where it is gathered, for where that goes back to, and for its weight."""
@@ -31,9 +32,10 @@ class Block:
 
     Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
     are `rows` `(K,)`, and the roots of what they weigh `roots` `(K, 1)`; `sizes` says how many each has. Those that
-    weigh 1 come first in each region, and `soft` says where the others are. `members` go the other way: the places in
-    `rows` of each position, `(stop - start,)` each, or K for none. Where `rows` would be all positions, one after the
-    other, there are none: nothing is to be gathered.
+    weigh 1 come first in each region, and `soft` says where the others are. `places` go the other way: the place in
+    `rows` of each position `(stop - start,)`, or K for none; and of positions that are in several regions `further`
+    ones, as such positions and their places. Where `rows` would be all positions, one after the other, there are none:
+    nothing is to be gathered.
     """
 
     start: int
@@ -43,12 +45,13 @@ class Block:
     roots: Tensor
     soft: tuple[slice, ...]
     sizes: tuple[int, ...]
-    members: tuple[Tensor, ...]
+    places: Tensor
+    further: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
     def of(cls, weights: Tensor, start: int) -> Block:
-        """Of weights of regions by position `(R, N)`; what weighs next to nothing is left out."""
-        counted = weights >= LEAST_WEIGHT
+        """Of weights of regions by position `(R, N)`."""
+        counted = weights > 0
         regions = tuple(counted.any(1).nonzero()[:, 0].tolist())
         weights, counted = weights[list(regions)], counted[list(regions)]
         parts = torch.stack((counted & (weights == 1), counted & (weights != 1)), dim=1)
@@ -59,10 +62,11 @@ class Block:
         numbers = parts.flatten().cumsum(0).view_as(parts) - 1
         rank = (counted.cumsum(0) - 1)[:, None]  # which of the regions of a position it is
         most = int(counted.sum(0).max()) if regions else 0
-        members = tuple(
+        members = [
             torch.where(chosen.any((0, 1)), (numbers * chosen).sum((0, 1)), total)
             for chosen in (parts & (rank == number) for number in range(max(1, most)))
-        )
+        ]
+        several = [(member < total).nonzero()[:, 0] for member in members[1:]]
         region, _, rows = parts.nonzero().unbind(1)
         roots = weights[region, rows][:, None].sqrt()
         in_order = bool(parts.all(2).any()) and total == weights.shape[1]
@@ -74,7 +78,8 @@ class Block:
             roots,
             soft,
             tuple(map(sum, sizes)),
-            members,
+            members[0],
+            tuple((own, member[own]) for own, member in zip(several, members[1:], strict=True)),
         )
 
     def gathered(self, values: Tensor) -> Tensor:
@@ -109,15 +114,15 @@ class Block:
         found, spread[count] = spread[:count], 0  # the last row is for positions that are nowhere
         for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
-        for soft in self.soft:
-            found[soft] *= self.roots[soft].square().to(found.dtype)
+        for soft in self.soft:  # in float32: bfloat16 is several times slower
+            found[soft] = found[soft].to(self.roots.dtype) * self.roots[soft].square()
         own = result[self.start : self.stop]
         if self.rows is None:
             own.copy_(found)
             return
-        torch.index_select(spread, 0, self.members[0], out=own)
-        for member in self.members[1:]:
-            own += spread.index_select(0, member)
+        torch.index_select(spread, 0, self.places, out=own)
+        for positions, places in self.further:
+            own.index_add_(0, positions, spread.index_select(0, places))
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,11 @@ class Places:
     def of(cls, regions: Sequence[Tensor], dtype: torch.dtype, length: int) -> Places:
         """Of weights of positions `(1, 1, H, W)`, one for each region, in blocks of so many positions."""
         weights = torch.stack([as_rows(region)[0, :, 0] for region in regions]).to(dtype)
+        weights[weights < LEAST_WEIGHT] = 0
+        weights[weights > FULL_WEIGHT] = 1
         starts = range(0, weights.shape[1], length)
         blocks = (Block.of(weights[:, start : start + length], start) for start in starts)
-        counted = torch.where(weights >= LEAST_WEIGHT, weights, 0)
-        return cls(counted.sum(1, keepdim=True), tuple(blocks))
+        return cls(weights.sum(1, keepdim=True), tuple(blocks))
 
 
 def sums_of_regions(features: Tensor, places: Places) -> list[MomentSums]:
