@@ -38,7 +38,7 @@ from crops import augmented_crops, natural_crops, plain_crops
 from impasto.encoders import load_encoder
 from impasto.encoders.storage import save_encoder
 from impasto.encoders.vgg import VGG, Configuration, joined
-from lessons import Aims, Lessons, Teacher, block_of, residuals
+from lessons import Aims, Lessons, Teacher, residuals
 from muon import Muon
 from runs import Pictures, Running, add_options, average_in, begin, go_on, learning_rate, load, report, save
 from student import Moments, Student, adopt, encoder_of, first_trunk, grow, student_of
@@ -76,7 +76,7 @@ PLANS = {
             {"relu1_1": 1.0, "relu1_2": 1.0, "relu2_1": 3.0, "relu2_2": 0.5, "relu3_1": 8.0},
             {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 2.0},
         ),
-        {"relu2_1": 112, "relu2_2": 128, "relu3_1": 256},
+        {"relu2_1": 96, "relu2_2": 128, "relu3_1": 224},
     ),
     "deep": Plan(
         (32, 48, (96, 80, 64, 96), 96),
@@ -120,20 +120,21 @@ def main() -> None:
     exact, reduced = (t(options.teachers).with_padding("replicate") for t in (exact_teacher, reduced_teacher))
     reduced = reduced.to(options.device)
     model = exact.to(options.device) if options.trunk == "shallow" else deepcopy(reduced)
+    configuration = plan.configuration(options.widths or plan.widths)
+    kept = first_layers(configuration, options.keep)
     aims = plan.last_aims if options.still else plan.aims
-    teach = Teacher(model, aims.beyond(options.keep))
+    teach = Teacher(model, aims.without(kept))
     teach.standardise(natural_crops(pictures.photos, options.device))
 
     first = None if options.first is None else first_of(options.first, options.device)
     if first is not None:
         save_encoder(first, options.out / FIRST, dtype=torch.float32)
-    student, average = (
-        Student(plan.configuration(options.widths or plan.widths), teach.widths, first).to(options.device)
-        for _ in range(2)
-    )
+    student, average = (Student(configuration, teach.widths, first).to(options.device) for _ in range(2))
     if options.grow_from is not None:
         grow(student, beginning(options, teach, pictures.learned, first))
-    keep_blocks(student, options.keep)
+    for layer in kept:
+        student.trunk.convolution(layer).requires_grad_(False)
+        student.trunk.norms[layer].requires_grad_(False)
     average.load_state_dict(student.state_dict())
     student.train(not options.still)
     average.eval()
@@ -193,23 +194,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--widths", type=widths, nargs="+", help="of blocks, or a,b,… in a block")
     parser.add_argument("--grow-from", type=Path, help="run or weights to begin with, perhaps of other widths")
     parser.add_argument("--still", action="store_true", help="last phase: the statistics of normalisations stay")
-    parser.add_argument("--keep", type=int, default=0, help="first blocks that stay, for what branches off them")
+    parser.add_argument("--keep", metavar="LAYER", help="this and those before it stay as they are")
     parser.add_argument("--lr", type=float, default=0.02, help="of the convolutions")
     add_options(parser)
     options = parser.parse_args()
     if (options.trunk == "deep") != (options.first is not None):
         parser.error("--first is needed by the deep trunk, and only by it")
-    if (options.still or options.keep) and options.grow_from is None:
-        parser.error("--still and --keep go on from what --grow-from names")
+    if options.still and options.grow_from is None:
+        parser.error("--still goes on from what --grow-from names")
+    if options.keep is not None and not options.still:
+        parser.error("--keep needs --still: statistics of batches would change what follows")
     return options
 
 
-def keep_blocks(student: Student, count: int) -> None:
-    """Let the first blocks be as they are."""
-    for layer in student.trunk.layers:
-        if block_of(layer) <= count:
-            student.trunk.convolution(layer).requires_grad_(False)
-            student.trunk.norms[layer].requires_grad_(False)
+def first_layers(configuration: Configuration, last: str | None) -> tuple[str, ...]:
+    """Of a trunk, up to this one."""
+    if last is None:
+        return ()
+    if last not in configuration.layers:
+        raise SystemExit(f"--keep: no layer {last}; there are {', '.join(configuration.layers)}")
+    return configuration.layers[: configuration.layers.index(last) + 1]
 
 
 def widths(text: str) -> int | tuple[int, ...]:

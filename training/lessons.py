@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -31,17 +31,13 @@ class Aims:
     layers: Mapping[str, float]
     grams: Mapping[str, float]
 
-    def beyond(self, block: int) -> Aims:
-        """Those of the blocks after this one."""
+    def without(self, kept: Collection[str]) -> Aims:
+        """Those of the layers that are still to learn."""
         layers, grams = (
-            {layer: count for layer, count in counts.items() if block_of(layer) > block}
+            {layer: count for layer, count in counts.items() if layer not in kept}
             for counts in (self.layers, self.grams)
         )
         return Aims(layers, grams)
-
-
-def block_of(layer: str) -> int:
-    return int(layer.removeprefix("relu").split("_")[0])
 
 
 class Teacher:
