@@ -119,7 +119,7 @@ def test_data_reach_the_disk_before_the_name_changes(tmp_path: Path, monkeypatch
         (errno.EROFS, "the folder is not writable"),
         (errno.EACCES, "the folder is not writable"),
         (errno.EIO, r"writing failed \(.+\); check the disk"),
-        (errno.ENOENT, "does not exist; create it first"),
+        (errno.ENOENT, "no file can be made in the folder .+; choose another one"),
         (errno.EFBIG, "larger than this system allows"),
     ],
 )

@@ -53,6 +53,8 @@ def write_failure(path: Path, error: OSError, needed: int | None = None) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path}: the folder is not writable; choose another one or change its permissions"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if path.parent.is_dir():  # of /proc and the like, or made a moment ago
+            return f"{path}: no file can be made in the folder {path.parent}; choose another one"
         return f"{path}: the folder {path.parent} does not exist; create it first"
     reason = error.strerror or type(error).__name__
     return f"{path}: writing failed ({reason}); check the disk or choose another folder"
