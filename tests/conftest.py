@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from impasto.cli import main
 from impasto.encoders import VGG, Configuration, save_encoder
+from miniature import lively
 from studio import FAST, WORKS, Command, Shown, paint
 
 settings.register_profile("impasto", deadline=None)  # a busy machine is no failure
@@ -29,13 +30,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lively_encoder() -> VGG:
     """A trunk as small as that of `tiny_encoder`, in memory, in which every layer is active."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = VGG(Configuration("lively", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1)))
-        for convolution in encoder.convolutions.values():
-            torch.nn.init.kaiming_normal_(convolution.weight)
-            torch.nn.init.uniform_(convolution.bias, 0.0, 0.2)
-    return encoder.requires_grad_(False).eval()
+    return lively(Configuration("lively", (4, 6, 8, 8, 8), (2, 2, 4, 4, 1)))
 
 
 @pytest.fixture(scope="session")
@@ -97,13 +92,7 @@ def transfer(studio: Path, impasto: Command) -> Command:
 def brief_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trunk of two layers as a file, both active: small pictures are enough for it."""
     path = tmp_path_factory.mktemp("encoder") / "brief.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = VGG(Configuration("brief", (4, 6), (1, 1)))
-        for convolution in encoder.convolutions.values():
-            torch.nn.init.kaiming_normal_(convolution.weight)
-            torch.nn.init.uniform_(convolution.bias, 0.0, 0.2)
-        save_encoder(encoder, path, dtype=torch.float32)
+    save_encoder(lively(Configuration("brief", (4, 6), (1, 1))), path, dtype=torch.float32)
     return path
 
 

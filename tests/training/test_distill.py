@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import distill
 import export
 import runs
 from impasto.encoders import load_encoder
 from impasto.encoders.vgg import VGG, Configuration
+from miniature import lively
 
 WIDTHS = {"shallow": ("6", "8", "8"), "deep": ("8", "8", "8", "8")}
 
@@ -40,13 +40,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def teacher(widths: tuple[int, ...], convolutions: tuple[int, ...]) -> VGG:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        encoder = VGG(Configuration("teacher", widths, convolutions))
-        for convolution in encoder.convolutions.values():
-            nn.init.kaiming_normal_(convolution.weight)
-            nn.init.uniform_(convolution.bias, 0.0, 0.2)
-    return encoder.requires_grad_(False).eval()
+    return lively(Configuration("teacher", widths, convolutions), seed=1)
 
 
 def run(module: object, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:

@@ -19,7 +19,7 @@ CONVERSION = 1
 """Goes up whenever converting the same original gives other weights: no old conversion is taken for a new one."""
 
 ENCODERS: Mapping[str, str] = {
-    "lite": "impasto's own small VGG, packaged: needs no download, about 7 times fewer operations than vgg19",
+    "lite": "impasto's own small VGG, packaged: needs no download, about 9 times fewer operations than vgg19",
     "vgg19": "VGG-19 as torchvision trained it on ImageNet (548 MB download, once)",
     "vgg19-caffe": "the original VGG-19 of 2014, the network of the papers (548 MB download, once)",
 }

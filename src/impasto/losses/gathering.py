@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from impasto.losses.moments import MomentSums, add_products, as_rows, mirrored
 
-LEAST_WEIGHT, FULL_WEIGHT = 0.02, 0.95
+LEAST_WEIGHT, FULL_WEIGHT = 0.01, 0.98
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other. And what
 weighs as much as the other, far within, weighs 1, so that it need not be weighed."""
 
