@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from impasto import machine
-from impasto.encoders.tiling import halo_of
+from impasto.encoders.tiling import activations_of_tile
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
 from impasto.machine import (
+    APPETITES,
     BYTES_OF_A_PICTURE,
     BYTES_OF_LIBRARIES,
     SHARE_OF_BUDGET,
-    TILES_SHARE,
     Machine,
     budget,
-    bytes_per_pixel,
     choose_device,
     core_side,
     devices,
@@ -95,41 +94,72 @@ def test_threads_are_as_asked_for_and_told(threads: None) -> None:
     assert Machine.choose("cpu", "bfloat16", threads=2).describe() == "cpu (2 threads, bfloat16)"
 
 
-def test_the_estimate_grows_with_the_depth_and_not_with_further_shallow_layers(lively_encoder: VGG) -> None:
-    assert bytes_per_pixel(lively_encoder, ["relu1_1"]) < bytes_per_pixel(lively_encoder, ["relu2_1"])
-    assert bytes_per_pixel(lively_encoder, ["relu2_1"]) == bytes_per_pixel(lively_encoder, ["relu1_1", "relu2_1"])
-
-
 def free(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda device: round(amount))
 
 
-def test_what_fits_is_done_in_one_piece(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
+def bytes_of_one_piece(encoder: VGG, height: int, width: int, kind: str = "float32") -> float:
+    return APPETITES[kind].whole * encoder.activations(LAYERS) * height * width
+
+
+def bytes_of_a_tile(encoder: VGG, height: int, width: int, core: int) -> float:
+    appetite = APPETITES["float32"]
+    return appetite.kernels + appetite.tiled * activations_of_tile(encoder, LAYERS, height, width, core)
+
+
+def test_the_estimate_grows_with_the_depth_and_not_with_further_shallow_layers(
+    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free(monkeypatch, 1 << 40)
-    assert core_side(lively_encoder, LAYERS, 100, 200, budget(HERE)) is None
-    expected = 20_000 * (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE)
-    assert estimated_memory(lively_encoder, LAYERS, 100, 200, budget(HERE)) == pytest.approx(expected, abs=1)
+    shallow, deep, both = (
+        estimated_memory(lively_encoder, layers, 100, 200, budget(HERE))
+        for layers in (["relu1_1"], ["relu2_1"], ["relu1_1", "relu2_1"])
+    )
+    assert shallow < deep == both
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_what_fits_is_done_in_one_piece(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    free(monkeypatch, 1 << 40)
+    allowed = budget(replace(HERE, bfloat16=kind == "bfloat16"))
+    assert core_side(lively_encoder, LAYERS, 100, 200, allowed) is None
+    expected = 20_000 * BYTES_OF_A_PICTURE + bytes_of_one_piece(lively_encoder, 100, 200, kind)
+    assert estimated_memory(lively_encoder, LAYERS, 100, 200, allowed) == pytest.approx(expected, abs=1)
 
 
 def test_what_does_not_fit_goes_in_the_largest_tiles_that_do(
     lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     height, width = 2000, 3000
-    whole = bytes_per_pixel(lively_encoder, LAYERS) * height * width
+    some = bytes_of_one_piece(lively_encoder, height, width) / 4
     picture = BYTES_OF_A_PICTURE * height * width
-    free(monkeypatch, (picture + whole / 4) / 0.9)
+    free(monkeypatch, (picture + some) / 0.9)
     core = core_side(lively_encoder, LAYERS, height, width, budget(HERE))
     assert core is not None
     assert core % 8 == 0
-    outer = core + 2 * halo_of(lively_encoder, LAYERS)
-    assert TILES_SHARE * outer**2 <= height * width / 4 < TILES_SHARE * (outer + 16) ** 2
-    assert estimated_memory(lively_encoder, LAYERS, height, width, budget(HERE)) <= picture + whole / 4
+    taken, more = (bytes_of_a_tile(lively_encoder, height, width, side) for side in (core, core + 8))
+    assert taken <= some < more
+    assert estimated_memory(lively_encoder, LAYERS, height, width, budget(HERE)) == pytest.approx(
+        picture + taken, abs=1
+    )
+
+
+def test_a_smaller_kind_of_number_leaves_room_for_larger_tiles(
+    lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 1.6e9)
+    large, larger = (
+        core_side(lively_encoder, LAYERS, 4000, 3000, budget(replace(HERE, bfloat16=small))) for small in (False, True)
+    )
+    assert large is not None
+    assert larger is not None
+    assert large < larger
 
 
 def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 1 << 40)
     monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
-    whole = (bytes_per_pixel(lively_encoder, LAYERS) + BYTES_OF_A_PICTURE) * 1000 * 1000
+    whole = bytes_of_one_piece(lively_encoder, 1000, 1000) + BYTES_OF_A_PICTURE * 1000 * 1000
     enough, short = (
         Machine(CPU, bfloat16=False, memory=round((300e6 + BYTES_OF_LIBRARIES + share * whole) / SHARE_OF_BUDGET))
         for share in (1.01, 0.99)
@@ -139,7 +169,7 @@ def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: 
 
 
 @pytest.mark.parametrize(("height", "width"), [(4096, 4096), (1000, 8000), (8000, 3000)])
-@pytest.mark.parametrize("amount", [6e7, 3e8])
+@pytest.mark.parametrize("amount", [1.3e8, 4e8])
 def test_what_does_not_even_fit_in_tiles_names_the_size_that_does(
     lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch, height: int, width: int, amount: float
 ) -> None:
@@ -155,7 +185,7 @@ def test_what_does_not_even_fit_in_tiles_names_the_size_that_does(
 
 
 def test_what_the_work_holds_leaves_less_for_tiles(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, 600_000_000)
+    free(monkeypatch, 700_000_000)
     plain, more = (budget(HERE, held) for held in (BYTES_OF_A_PICTURE, BYTES_OF_A_PICTURE + 40))
     sides = [core_side(lively_encoder, LAYERS, 2000, 2000, one) for one in (plain, more)]
     assert sides[0] is not None
@@ -169,7 +199,7 @@ def test_what_the_work_holds_leaves_less_for_tiles(lively_encoder: VGG, monkeypa
 def test_too_small_a_budget_names_one_that_is_not(lively_encoder: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
     poor = Machine(CPU, bfloat16=False, memory=1_000_000)
-    with pytest.raises(OutOfMemoryError, match=r"beside the 360 MB of impasto itself: allow --memory \d+MB$") as error:
+    with pytest.raises(OutOfMemoryError, match=r"beside the 400 MB of impasto itself: allow --memory \d+MB$") as error:
         estimated_memory(lively_encoder, LAYERS, 512, 512, budget(poor))
     enough = replace(poor, memory=parse_memory(str(error.value).rpartition(" ")[2]))
     assert estimated_memory(lively_encoder, LAYERS, 512, 512, budget(enough)) > 0

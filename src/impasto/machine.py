@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,27 +11,41 @@ from typing import Literal
 
 import torch
 
-from impasto.encoders.tiling import halo_of
+from impasto.encoders.tiling import activations_of_tile
 from impasto.encoders.vgg import VGG
 from impasto.errors import OutOfMemoryError, UsageError
 from impasto.memory import free_memory, parse_memory, used_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-BYTES_PER_ACTIVATION = 1.6
-"""Peak bytes, over the start's, per float32 activation of the trunk, in units of 4 bytes: measured in benchmarks/."""
+
+@dataclass(frozen=True)
+class Appetite:
+    """Peak bytes per number of an encoder's features, forward and backward, in one piece and in tiles.
+
+    Tiles take more, for of each layer the core is copied out of its halo; and `kernels` bytes, which libraries keep for
+    each size of tiles.
+    """
+
+    whole: float
+    tiled: float
+    kernels: int
+
+
+APPETITES = {
+    "float32": Appetite(whole=8.7, tiled=12.2, kernels=70_000_000),
+    "bfloat16": Appetite(whole=4.7, tiled=5.4, kernels=200_000_000),
+}
+"""By what features are computed in: measured (decision 7)."""
 
 BYTES_OF_A_PICTURE = 12 * 7
 """Per pixel of the result: the picture and its average, its gradient, Adam's moments (2.7 pictures), and what is
 enlarged, all float32."""
 
-TILES_SHARE = 1.3
-"""Times what a piece takes that a tile takes: of each layer, its core is copied out of its halo."""
-
 SMALLEST_CORE = 64
 """Side of the smallest tiles' cores, in pixels; smaller ones would be nearly all halo."""
 
-BYTES_OF_LIBRARIES = 60_000_000
+BYTES_OF_LIBRARIES = 100_000_000
 """What they take once they are at work, over what they take when the work begins."""
 
 SHARE_OF_FREE_MEMORY, SHARE_OF_BUDGET = 0.9, 0.95
@@ -103,24 +118,21 @@ def bfloat16_pays(device: torch.device) -> bool:
 _NATIVE_BFLOAT16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
 
-def bytes_per_pixel(encoder: VGG, layers: Iterable[str]) -> float:
-    """Estimated bytes per pixel of what is looked at in one piece (forward and backward, float32)."""
-    return 4 * BYTES_PER_ACTIVATION * encoder.activations(layers)
-
-
 @dataclass(frozen=True)
 class Budget:
     """Memory for a piece of work, settled once before it begins: what the work itself takes must not count as gone.
 
     `amount` in bytes; `remedy` says what would give more, and `used` what this process takes already, where that
     counts. `held` is what the work keeps at hand, in bytes per pixel of the result, beside what of it is looked at in
-    one piece; `by_sides` says that a size is asked for as width and height.
+    one piece; `bfloat16` is whether that is done in bfloat16; `by_sides` says that a size is asked for as width and
+    height.
     """
 
     amount: int
     remedy: str
     held: float = BYTES_OF_A_PICTURE
     used: int | None = None
+    bfloat16: bool = False
     by_sides: bool = False
 
     @property
@@ -136,8 +148,8 @@ def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE, *, by_sides: bool
         used = used_memory(machine.device) + BYTES_OF_LIBRARIES
         own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used)
         if own <= amount:
-            return Budget(own, "allow more with --memory", held, used, by_sides)
-    return Budget(amount, remedy, held, by_sides=by_sides)
+            return Budget(own, "allow more with --memory", held, used, machine.bfloat16, by_sides)
+    return Budget(amount, remedy, held, None, machine.bfloat16, by_sides)
 
 
 def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int | None:
@@ -147,29 +159,31 @@ def core_side(encoder: VGG, layers: Iterable[str], height: int, width: int, budg
     """
     layers = tuple(layers)
     left = budget.amount - budget.held * height * width
-    per_pixel = bytes_per_pixel(encoder, layers)
-    if per_pixel * height * width <= left:
+    if _bytes_of_piece(encoder, layers, height, width, None, budget) <= left:
         return None
     unit = max((encoder.geometry[layer].stride for layer in layers), default=1)
-    side = (max(0.0, left) / (TILES_SHARE * per_pixel)) ** 0.5 if layers else 0.0
-    core = int(side - 2 * halo_of(encoder, layers)) // unit * unit
-    if core < SMALLEST_CORE:
+    cores = range(SMALLEST_CORE, max(height, width), unit)
+    fitting = bisect_right(cores, left, key=lambda core: _bytes_of_piece(encoder, layers, height, width, core, budget))
+    if not fitting:
         raise OutOfMemoryError(_too_large(encoder, layers, height, width, budget, "needs at least"))
-    return core
+    return cores[fitting - 1]
 
 
 def estimated_memory(encoder: VGG, layers: Iterable[str], height: int, width: int, budget: Budget) -> int:
     """Estimated bytes that a picture of this size will take; raises `OutOfMemoryError` if there are fewer."""
     layers = tuple(layers)
     core = core_side(encoder, layers, height, width, budget)
-    piece = _bytes_of_tile(encoder, layers, height, width, core or max(height, width))
-    return round(budget.held * height * width + piece)
+    return round(budget.held * height * width + _bytes_of_piece(encoder, layers, height, width, core, budget))
 
 
-def _bytes_of_tile(encoder: VGG, layers: tuple[str, ...], height: int, width: int, core: int) -> float:
-    """What a tile with a core of this side takes; or the whole picture, where that is less."""
-    pixels = min(height * width, TILES_SHARE * (core + 2 * halo_of(encoder, layers)) ** 2)
-    return bytes_per_pixel(encoder, layers) * pixels
+def _bytes_of_piece(
+    encoder: VGG, layers: tuple[str, ...], height: int, width: int, core: int | None, budget: Budget
+) -> float:
+    """What looking at a picture takes, forward and backward: in one piece, or in tiles with cores of this side."""
+    appetite = APPETITES["bfloat16" if budget.bfloat16 else "float32"]
+    if core is None:
+        return appetite.whole * encoder.activations(layers) * height * width
+    return appetite.tiled * activations_of_tile(encoder, layers, height, width, core) + appetite.kernels
 
 
 @contextmanager
@@ -196,7 +210,7 @@ _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memor
 def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, budget: Budget, verb: str) -> str:
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
-    tile = _bytes_of_tile(encoder, layers, height, width, SMALLEST_CORE)
+    tile = min(_bytes_of_piece(encoder, layers, height, width, core, budget) for core in (None, SMALLEST_CORE))
     needed = tile + budget.held * height * width
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
     fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from impasto.encoders.tiling import halo_of, tiles, times_the_work
+from impasto.encoders.tiling import activations_of_tile, halo_of, tiles, times_the_work
 from impasto.encoders.vgg import VGG, Padding
 from impasto.errors import UsageError
 
@@ -52,12 +52,34 @@ def test_cores_cover_every_pixel_once(lively_encoder: VGG) -> None:
     assert (covered == 1).all()
 
 
-def test_cores_are_no_larger_than_asked_and_nearly_equal(lively_encoder: VGG) -> None:
-    lengths = {
-        end - start for tile in tiles(lively_encoder, LAYERS, 1040, 1040, 512) for start, end in [tile.core_rows]
-    }
-    assert max(lengths) <= 512
-    assert min(lengths) >= 300
+def test_tiles_are_of_one_size_but_the_last_and_no_larger_than_asked(lively_encoder: VGG) -> None:
+    spans = {tile.rows for tile in tiles(lively_encoder, LAYERS, 1500, 100, 256)}
+    lengths = [end - start for start, end in sorted(spans)]
+    assert len(lengths) == 6
+    assert set(lengths[:-1]) == {224 + 2 * 80}  # the least that is enough for 6, in whole strides
+    assert 2 * 80 < lengths[-1] <= 224 + 2 * 80
+
+
+def test_where_the_picture_ends_a_core_is_as_much_longer_as_there_is_no_halo(lively_encoder: VGG) -> None:
+    first, *inner, last = sorted({tile.core_rows for tile in tiles(lively_encoder, LAYERS, 1500, 100, 256)})
+    assert first == (0, 224 + 80)
+    assert {end - start for start, end in inner} == {224}
+    assert last[1] == 1500
+
+
+def test_what_continues_on_the_other_side_has_tiles_of_one_size_too(lively_encoder: VGG) -> None:
+    encoder = lively_encoder.with_padding("circular-y")
+    found = sorted({(tile.core_rows, tile.rows) for tile in tiles(encoder, LAYERS, 768, 100, 256)})
+    assert found == [((0, 256), (-80, 336)), ((256, 512), (176, 592)), ((512, 768), (432, 848))]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1040, 1500), (1500, 300), (2000, 90)])
+@pytest.mark.parametrize("core", [64, 96, 256])
+def test_what_is_computed_for_a_tile_is_known_before(lively_encoder: VGG, height: int, width: int, core: int) -> None:
+    found = tiles(lively_encoder, LAYERS, height, width, core)
+    largest = max((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in found)
+    expected = activations_of_tile(lively_encoder, LAYERS, height, width, core) / lively_encoder.activations(LAYERS)
+    assert largest <= expected <= 1.5 * largest + 16 * (height + width)
 
 
 def test_the_halo_is_half_the_receptive_field_in_whole_strides(lively_encoder: VGG) -> None:
@@ -78,11 +100,11 @@ def test_what_tiles_would_get_wrong_is_refused(lively_encoder: VGG) -> None:
     encoder = lively_encoder.with_padding("none")
     assert len(tiles(encoder, LAYERS, 128, 128, 128)) == 1
     with pytest.raises(UsageError, match="an encoder without padding cannot work in tiles"):
-        tiles(encoder, LAYERS, 256, 128, 128)
+        tiles(encoder, LAYERS, 512, 128, 128)
     encoder = lively_encoder.with_padding("circular-x")
-    assert len(tiles(encoder, LAYERS, 250, 128, 128)) == 2
-    with pytest.raises(UsageError, match="250×128: seamless tiles need sides that are multiples of 16"):
-        tiles(encoder, LAYERS, 128, 250, 128)
+    assert len(tiles(encoder, LAYERS, 378, 128, 128)) == 2
+    with pytest.raises(UsageError, match="378×128: seamless tiles need sides that are multiples of 16"):
+        tiles(encoder, LAYERS, 128, 378, 128)
 
 
 def test_what_a_tile_takes_of_a_picture_it_gives_back(lively_encoder: VGG) -> None:

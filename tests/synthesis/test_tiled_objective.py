@@ -30,7 +30,7 @@ from impasto.synthesis import Objective, Term
 
 STYLE = {"relu1_1": 1.0, "relu3_1": 2.0, "relu5_1": 1.0}
 CONTENT = {"relu4_2": 1.0}
-HEIGHT, WIDTH = 170, 244
+HEIGHT, WIDTH = 250, 324
 
 
 def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
@@ -76,7 +76,7 @@ def gradient(objective: Objective, at: Tensor) -> tuple[Tensor, dict[str, Tensor
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("core", [16, 96])
+@pytest.mark.parametrize("core", [16, 80])
 def test_tiled_gradients_are_the_untiled_ones(lively_encoder: VGG, name: str, core: int) -> None:
     encoder = deepcopy(lively_encoder).double()
     terms = [Term(name, LOSSES[name](encoder), 3.0)]

@@ -6,9 +6,9 @@ its core, the core's features are what they are in the whole picture, and so are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import chain, pairwise, product
 
 import torch
 from torch import Tensor
@@ -120,16 +120,38 @@ def tiles(encoder: VGG, layers: Iterable[str], height: int, width: int, core: in
 
 def times_the_work(encoder: VGG, layers: Iterable[str], parts: Sequence[Tile]) -> float:
     """How many times the work of one piece these tiles are: their halos, and half a step more for the sums."""
+    layers = tuple(layers)
     if len(parts) == 1:
         return 1.0
-    work, so_far = 0.0, 0.0
-    for n, own in enumerate(trunks := encoder.by_trunk(layers)[::-1], 1):  # what they share is in the deepest's halo
-        seen = (tile.narrowed(halo_of(encoder, own)) for tile in parts)
+    whole = parts[0].height * parts[0].width * encoder.activations(layers)
+    return 1.5 * sum(count * _pixels(parts, halo) for count, halo in _activations_by_halo(encoder, layers)) / whole
+
+
+def activations_of_tile(encoder: VGG, layers: Iterable[str], height: int, width: int, core: int) -> float:
+    """How many numbers there are in all that is computed for the largest of several tiles with cores of this side.
+
+    It is one in a corner of the picture, where the core is longer by a halo.
+    """
+    layers = tuple(layers)
+    side = core + halo_of(encoder, layers)
+    return sum(
+        count * min(side + halo, height) * min(side + halo, width)
+        for count, halo in _activations_by_halo(encoder, layers)
+    )
+
+
+def _activations_by_halo(encoder: VGG, layers: Iterable[str]) -> Iterator[tuple[float, int]]:
+    """How many numbers each trunk computes per pixel, with its halo; what trunks share is in the deepest's."""
+    so_far = 0.0
+    for n, own in enumerate(trunks := encoder.by_trunk(layers)[::-1], 1):
         before, so_far = so_far, encoder.activations(chain.from_iterable(trunks[:n]))
-        work += (so_far - before) * sum(
-            (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in seen
-        )
-    return 1.5 * work / (parts[0].height * parts[0].width * so_far)
+        yield so_far - before, halo_of(encoder, own)
+
+
+def _pixels(parts: Iterable[Tile], halo: int) -> int:
+    """Pixels of all tiles with a halo of so many pixels."""
+    seen = (tile.narrowed(halo) for tile in parts)
+    return sum((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in seen)
 
 
 def halo_of(encoder: VGG, layers: Iterable[str]) -> int:
@@ -141,16 +163,22 @@ def halo_of(encoder: VGG, layers: Iterable[str]) -> int:
 
 
 def _spans(side: int, core: int, unit: int, halo: int, wrap: bool) -> list[tuple[Span, Span]]:
-    """Cores of equal length along a side, but for the last, each with its halo; several go around where sides wrap."""
-    count = -(-side // max(core, unit))
-    length = -(-side // (count * unit)) * unit
-    around = halo if wrap and count > 1 else 0
+    """Cores along a side, each with its halo; spans are of one length, but for the last.
+
+    So the encoder sees few sizes, for each of which libraries keep kernels. Where the picture ends there is no halo:
+    there the core is as much longer. Where sides wrap, several tiles go around.
+    """
+    origin = -halo if wrap else 0
+    inside = side - 2 * (halo + origin)
+    if inside <= max(core, unit):
+        return [((0, side), (0, side))]
+    count = -(-inside // max(core, unit))
+    length = -(-inside // (count * unit)) * unit
+    starts = range(origin, origin + inside, length)
+    borders = [0, *(start + halo for start in starts[1:]), side]
     return [
-        (
-            (start, min(start + length, side)),
-            (max(-around, start - halo), min(start + length + halo, side + around)),
-        )
-        for start in range(0, side, length)
+        (core_span, (start, min(start + length + 2 * halo, side - origin)))
+        for core_span, start in zip(pairwise(borders), starts, strict=True)
     ]
 
 

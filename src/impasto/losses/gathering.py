@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from impasto.losses.moments import MomentSums, add_products, as_rows, mirrored
 
@@ -22,8 +22,11 @@ LEAST_WEIGHT, FULL_WEIGHT = 0.01, 0.98
 """Of a position; those that weigh less, far out on soft edges, are left out: they cost as much as any other. And what
 weighs as much as the other, far within, weighs 1, so that it need not be weighed."""
 
-BYTES_OF_A_PLACE = 8 + 8 + 4
-"""Of a position, for where it is gathered, for where that goes back to, and for its weight."""
+STEPS_OF_SIZE = 32
+"""How many sizes parts of a block can have: libraries keep a kernel for each size of a product."""
+
+BYTES_OF_A_PLACE = 5 * 4
+"""Of a position, for where it is gathered, for where that goes back to, and for its weights."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Block:
 
     Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
     are `rows` `(K,)`, and the roots of what they weigh `roots` `(K, 1)`; `sizes` says how many each has. Those that
-    weigh 1 come first in each region, and `soft` says where the others are. `places` go the other way: the place in
-    `rows` of each position `(stop - start,)`, or K for none; and of positions that are in several regions `further`
-    ones, as such positions and their places. Where `rows` would be all positions, one after the other, there are none:
-    nothing is to be gathered.
+    weigh 1 come first in each region, and `soft` says where the others are: last, some that weigh nothing, for there
+    are to be few sizes. The other way, a position is at those of `places` that are between its number in `bounds`
+    `(stop - start + 1,)` and the next, with so many `weights`. Within one region all are rows, one after the other:
+    nothing is to be gathered, and there are none.
     """
 
     start: int
@@ -46,46 +49,58 @@ class Block:
     soft: tuple[slice, ...]
     sizes: tuple[int, ...]
     places: Tensor
-    further: tuple[tuple[Tensor, Tensor], ...]
+    bounds: Tensor
+    weights: Tensor
 
     @classmethod
-    def of(cls, weights: Tensor, start: int) -> Block:
-        """Of weights of regions by position `(R, N)`."""
-        counted = weights > 0
-        regions = tuple(counted.any(1).nonzero()[:, 0].tolist())
-        weights, counted = weights[list(regions)], counted[list(regions)]
-        parts = torch.stack((counted & (weights == 1), counted & (weights != 1)), dim=1)
-        sizes = parts.sum(2).tolist()
-        ends = accumulate(map(sum, sizes))
-        soft = tuple(slice(end - count, end) for end, (_, count) in zip(ends, sizes, strict=True) if count)
-        total = sum(map(sum, sizes))
-        numbers = parts.flatten().cumsum(0).view_as(parts) - 1
-        rank = (counted.cumsum(0) - 1)[:, None]  # which of the regions of a position it is
-        most = int(counted.sum(0).max()) if regions else 0
-        members = [
-            torch.where(chosen.any((0, 1)), (numbers * chosen).sum((0, 1)), total)
-            for chosen in (parts & (rank == number) for number in range(max(1, most)))
-        ]
-        several = [(member < total).nonzero()[:, 0] for member in members[1:]]
-        region, _, rows = parts.nonzero().unbind(1)
-        roots = weights[region, rows][:, None].sqrt()
-        in_order = bool(parts.all(2).any()) and total == weights.shape[1]
+    def of(cls, weights: Tensor, start: int, unit: int = 1) -> Block:
+        """Of weights of regions by position `(R, N)`; sizes are multiples of `unit`, where anything is gathered."""
+        regions = tuple((weights > 0).any(1).nonzero()[:, 0].tolist())
+        weights = weights[list(regions)]
+        counted, full = weights > 0, weights == 1
+        parts = torch.stack((full, counted & ~full), dim=1)
+        region, _, position = parts.nonzero().unbind(1)
+        in_order = len(regions) == 1 and bool(full.all())
+        counts = parts.sum(2)
+        sizes = counts.sum(1) if in_order else -(-counts.sum(1) // unit) * unit
+        spare, stops = sizes - counts.sum(1), sizes.cumsum(0)
+        numbers = torch.arange(len(position), device=weights.device) + (spare.cumsum(0) - spare)[region]
+        rows, roots = position.new_zeros(int(sizes.sum())), weights.new_zeros(int(sizes.sum()))
+        rows[numbers], roots[numbers] = position, weights[region, position].sqrt()
+        places = torch.zeros_like(weights, dtype=torch.int32)
+        places[region, position] = numbers.int()
+        soft = zip((stops - sizes + counts[:, 0]).tolist(), stops.tolist(), strict=True)
         return cls(
             start,
             start + weights.shape[1],
             regions,
-            None if in_order else rows,
-            roots,
-            soft,
-            tuple(map(sum, sizes)),
-            members[0],
-            tuple((own, member[own]) for own, member in zip(several, members[1:], strict=True)),
+            None if in_order else rows.int(),
+            roots[:, None],
+            tuple(slice(first, stop) for first, stop in soft if first < stop),
+            tuple(sizes.tolist()),
+            places.T[counted.T],
+            F.pad(counted.sum(0).cumsum(0), (1, 0)).int(),
+            weights.T[counted.T],
         )
 
     def gathered(self, values: Tensor) -> Tensor:
         """Those `(K, C)` of the values `(N, C)` of all positions that count."""
         own = values[self.start : self.stop]
         return own if self.rows is None else own.index_select(0, self.rows)
+
+    def brought_back(self, gathered: Tensor) -> Tensor:
+        """For each position `(stop - start, C)` the weighted sum of what was found for it `(K, C)`."""
+        if self.rows is not None and gathered.device.type == "mps":  # older PyTorch has no bags there
+            result = gathered.new_zeros(self.stop - self.start, gathered.shape[1])
+            return result.index_add_(0, self.rows, gathered * self.roots.square().to(gathered.dtype))
+        return F.embedding_bag(
+            self.places,
+            gathered,
+            self.bounds,
+            mode="sum",
+            per_sample_weights=self.weights.to(gathered.dtype),
+            include_last_offset=True,
+        )
 
     def parts(self, gathered: Tensor) -> Sequence[Tensor]:
         """What of values `(K, …)` belongs to each of the regions."""
@@ -96,7 +111,7 @@ class Block:
 
         The second ones are still to be `mirrored`.
         """
-        gathered = self.gathered(values).to(self.roots.dtype, copy=bool(self.soft))
+        gathered = self.gathered(values).to(self.roots.dtype)
         for soft in self.soft:
             gathered[soft] *= self.roots[soft]
         for region, part, roots in zip(self.regions, self.parts(gathered), self.parts(self.roots), strict=True):
@@ -108,21 +123,12 @@ class Block:
 
         All are of one kind, the features'.
         """
-        gathered = self.gathered(values)
-        count, channels = gathered.shape
-        spread = gathered.new_empty(count + 1, channels)
-        found, spread[count] = spread[:count], 0  # the last row is for positions that are nowhere
+        own, gathered = result[self.start : self.stop], self.gathered(values)
+        found = own if self.rows is None else torch.empty_like(gathered)
         for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
             torch.addmm(first[region], part, second[region], out=target)
-        for soft in self.soft:  # in float32: bfloat16 is several times slower
-            found[soft] = found[soft].to(self.roots.dtype) * self.roots[soft].square()
-        own = result[self.start : self.stop]
-        if self.rows is None:
-            own.copy_(found)
-            return
-        torch.index_select(spread, 0, self.places, out=own)
-        for positions, places in self.further:
-            own.index_add_(0, positions, spread.index_select(0, places))
+        if self.rows is not None:
+            own.copy_(self.brought_back(found)) if self.regions else own.zero_()
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,8 @@ class Places:
         weights[weights < LEAST_WEIGHT] = 0
         weights[weights > FULL_WEIGHT] = 1
         starts = range(0, weights.shape[1], length)
-        blocks = (Block.of(weights[:, start : start + length], start) for start in starts)
+        unit = max(1, length // STEPS_OF_SIZE)
+        blocks = (Block.of(weights[:, start : start + length], start, unit) for start in starts)
         return cls(weights.sum(1, keepdim=True), tuple(blocks))
 
 
