@@ -168,6 +168,16 @@ def test_a_budget_counts_what_is_used_already(lively_encoder: VGG, monkeypatch: 
     assert core_side(lively_encoder, LAYERS, 1000, 1000, budget(short)) is not None
 
 
+def test_what_libraries_keep_beside_is_not_there_for_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 1e9)
+    monkeypatch.setattr(machine, "used_memory", lambda device: 300_000_000)
+    assert budget(HERE).amount - budget(HERE, kernels=10**8).amount == 10**8
+    assert budget(HERE, kernels=10**10).amount == 0
+    allowed = replace(HERE, memory=600_000_000)
+    assert budget(allowed).amount - budget(allowed, kernels=10**7).amount == 10**7
+    assert budget(allowed, kernels=10**7).used == 300_000_000 + BYTES_OF_LIBRARIES + 10**7
+
+
 @pytest.mark.parametrize(("height", "width"), [(4096, 4096), (1000, 8000), (8000, 3000)])
 @pytest.mark.parametrize("amount", [1.3e8, 4e8])
 def test_what_does_not_even_fit_in_tiles_names_the_size_that_does(

@@ -141,11 +141,12 @@ class Budget:
         return max(0.0, self.held - 24)
 
 
-def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE, *, by_sides: bool = False) -> Budget:
-    """What may be taken from now on: of what is free, and of what the machine may use."""
-    amount, remedy = round(SHARE_OF_FREE_MEMORY * free_memory(machine.device)), "close other programs"
+def budget(machine: Machine, held: float = BYTES_OF_A_PICTURE, *, kernels: int = 0, by_sides: bool = False) -> Budget:
+    """What may be taken from now on: of what is free, and of what the machine may use; without so many for kernels."""
+    amount = max(0, round(SHARE_OF_FREE_MEMORY * free_memory(machine.device)) - kernels)
+    remedy = "close other programs"
     if machine.memory is not None:
-        used = used_memory(machine.device) + BYTES_OF_LIBRARIES
+        used = used_memory(machine.device) + BYTES_OF_LIBRARIES + kernels
         own = max(0, round(SHARE_OF_BUDGET * machine.memory) - used)
         if own <= amount:
             return Budget(own, "allow more with --memory", held, used, machine.bfloat16, by_sides)
@@ -210,10 +211,12 @@ _ALLOCATORS_WORDS = ("can't allocate memory", "not enough memory", "out of memor
 def _too_large(encoder: VGG, layers: tuple[str, ...], height: int, width: int, budget: Budget, verb: str) -> str:
     """What a size needs in the smallest tiles, what there is, and what size would fit."""
     size = max(height, width)
-    tile = min(_bytes_of_piece(encoder, layers, height, width, core, budget) for core in (None, SMALLEST_CORE))
-    needed = tile + budget.held * height * width
+    held = budget.held * height * width
+    whole, tile = (_bytes_of_piece(encoder, layers, height, width, core, budget) for core in (None, SMALLEST_CORE))
+    needed = min(whole, tile) + held
     free = min(budget.amount, needed * 3 / 4)  # where memory ran out, what was free was not enough
-    fits = int(size * max(0.0, (free - tile) / (budget.held * height * width)) ** 0.5) // 16 * 16
+    share = max(0.0, (free - tile) / held, free / (whole + held))
+    fits = int(size * share**0.5) // 16 * 16
     sides = [round(side * fits / size) for side in (width, height)]
     smaller = "--width {} --height {}".format(*sides) if budget.by_sides else f"--size {fits}"
     remedies = [f"use {smaller}"] if fits >= SMALLEST_CORE else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import UsageError
+from impasto.losses.gathering import BYTES_OF_KERNELS
 from impasto.machine import Machine
 from impasto.methods import numbered
 from impasto.methods.regions import Region, at_scale, understood
@@ -239,10 +241,12 @@ def test_the_rest_may_have_the_last_style() -> None:
 
 @pytest.fixture
 def work(lively_path: Path) -> Callable[..., Work]:
-    def begin(content: Picture, *styles: Picture, pictures: dict[str, Picture], **values: Any) -> Work:
+    def begin(
+        content: Picture, *styles: Picture, pictures: dict[str, Picture], machine: Machine = CPU, **values: Any
+    ) -> Work:
         fast = {"encoder": str(lively_path), "size": 128, "coarsest": 128, "steps": 30, "tolerance": 0.0}
         fast |= {"style_layers": "relu1_1,relu2_1", "content_layers": "relu2_2"}
-        return transfer(content, styles, TransferSettings.of(**fast | values), CPU, pictures)
+        return transfer(content, styles, TransferSettings.of(**fast | values), machine, pictures)
 
     return begin
 
@@ -404,6 +408,18 @@ def test_regions_are_counted_in_the_memory_of_the_work(work: Callable[..., Work]
     kept = 16
     assert one.budget.held - plain.budget.held == pytest.approx(mask + places + kept)
     assert two.budget.held - plain.budget.held == pytest.approx(2 * mask + places)
+
+
+def test_kernels_for_regions_are_counted_where_libraries_keep_them(
+    work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.machine.free_memory", lambda _: 10**10)
+    amounts = [
+        work(soft(0), soft(1), machine=machine, **masks).budget.amount
+        for machine in (CPU, replace(CPU, bfloat16=True))
+        for masks in ({"pictures": {}}, {"pictures": {"mask": left_half()}, "masks": "left.png"})
+    ]
+    assert [amounts[0] - one for one in amounts] == [0, 0, 0, BYTES_OF_KERNELS]
 
 
 def test_many_regions_are_one_pass_of_the_encoder(work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch) -> None:

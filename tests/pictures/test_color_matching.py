@@ -17,6 +17,7 @@ from impasto.pictures.color_matching import (
     RIDGE,
     SAMPLE,
     STEEPEST,
+    STRONGEST,
     Curve,
     Matching,
     color_distance,
@@ -78,10 +79,20 @@ def test_mean_and_covariance_become_the_contents(method: Matching) -> None:
 def test_moments_follow_the_closed_form_for_independent_channels(method: Matching) -> None:
     """Then every A is diagonal: the ratios of the contrasts."""
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).T.reshape(1, 3, 2, 4)
-    style = 0.5 + torch.tensor([0.05, 0.10, 0.20]).view(1, 3, 1, 1) * signs
+    style = 0.5 + torch.tensor([0.08, 0.10, 0.20]).view(1, 3, 1, 1) * signs
     content = 0.4 + torch.tensor([0.20, 0.10, 0.15]).view(1, 3, 1, 1) * signs
-    ratio = ((torch.tensor([0.20, 0.10, 0.15]) ** 2 + RIDGE) / (torch.tensor([0.05, 0.10, 0.20]) ** 2 + RIDGE)).sqrt()
+    ratio = ((torch.tensor([0.20, 0.10, 0.15]) ** 2 + RIDGE) / (torch.tensor([0.08, 0.10, 0.20]) ** 2 + RIDGE)).sqrt()
     assert_close(match_colors(style, content, method), 0.4 + ratio.view(1, 3, 1, 1) * (style - 0.5))
+
+
+@every_affine
+def test_a_slight_tint_is_stretched_three_times_and_no_more(method: Matching) -> None:
+    """Elsewhere it becomes as large as the content's contrasts, in neon colours that neither picture has."""
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).T.reshape(1, 3, 2, 4)
+    style = 0.5 + torch.tensor([0.01, 0.10, 0.10]).view(1, 3, 1, 1) * signs
+    content = 0.5 + torch.tensor([0.20, 0.10, 0.10]).view(1, 3, 1, 1) * signs
+    found = match_colors(style, content, method)
+    assert_close(found, 0.5 + torch.tensor([STRONGEST, 1, 1]).view(1, 3, 1, 1) * (style - 0.5))
 
 
 def test_monge_kantorovich_moves_colours_least() -> None:

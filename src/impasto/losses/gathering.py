@@ -25,6 +25,9 @@ weighs as much as the other, far within, weighs 1, so that it need not be weighe
 STEPS_OF_SIZE = 32
 """How many sizes parts of a block can have: libraries keep a kernel for each size of a product."""
 
+BYTES_OF_KERNELS = 120_000_000
+"""What they keep for all of these, in bfloat16: measured (decision 7)."""
+
 BYTES_OF_A_PLACE = 5 * 4
 """Of a position, for where it is gathered, for where that goes back to, and for its weights."""
 
@@ -33,35 +36,34 @@ BYTES_OF_A_PLACE = 5 * 4
 class Block:
     """Where regions are among the positions from `start` to `stop` of a layer.
 
-    Of each of the regions that occur there, whose numbers are `regions`, the positions, one region after the other,
-    are `rows` `(K,)`, and the roots of what they weigh `roots` `(K, 1)`; `sizes` says how many each has. Those that
-    weigh 1 come first in each region, and `soft` says where the others are: last, some that weigh nothing, for there
-    are to be few sizes. The other way, a position is at those of `places` that are between its number in `bounds`
+    Of each of the regions that occur there the positions, one region after the other, are `rows` `(K,)`, and the roots
+    of what they weigh `roots` `(K, 1)`; `parts` are the regions' numbers, and where they are. Those that weigh 1 come
+    first in each region, and `soft` says where the others are: last, some that weigh nothing, for parts are to be of
+    few sizes. The other way, a position is at those of `places` that are between its number in `bounds`
     `(stop - start + 1,)` and the next, with so many `weights`. Within one region all are rows, one after the other:
     nothing is to be gathered, and there are none.
     """
 
     start: int
     stop: int
-    regions: tuple[int, ...]
     rows: Tensor | None
     roots: Tensor
+    parts: tuple[tuple[int, slice], ...]
     soft: tuple[slice, ...]
-    sizes: tuple[int, ...]
     places: Tensor
     bounds: Tensor
     weights: Tensor
 
     @classmethod
-    def of(cls, weights: Tensor, start: int, unit: int = 1) -> Block:
-        """Of weights of regions by position `(R, N)`; sizes are multiples of `unit`, where anything is gathered."""
-        regions = tuple((weights > 0).any(1).nonzero()[:, 0].tolist())
-        weights = weights[list(regions)]
+    def of(cls, weights: Tensor, start: int, unit: int) -> Block:
+        """Of weights of regions by position `(R, N)`; parts are of multiples of `unit`, where anything is gathered."""
+        regions = (weights > 0).any(1).nonzero()[:, 0].tolist()
+        weights = weights[regions]
         counted, full = weights > 0, weights == 1
-        parts = torch.stack((full, counted & ~full), dim=1)
-        region, _, position = parts.nonzero().unbind(1)
+        kinds = torch.stack((full, counted & ~full), dim=1)
+        region, _, position = kinds.nonzero().unbind(1)
         in_order = len(regions) == 1 and bool(full.all())
-        counts = parts.sum(2)
+        counts = kinds.sum(2)
         sizes = counts.sum(1) if in_order else -(-counts.sum(1) // unit) * unit
         spare, stops = sizes - counts.sum(1), sizes.cumsum(0)
         numbers = torch.arange(len(position), device=weights.device) + (spare.cumsum(0) - spare)[region]
@@ -69,15 +71,14 @@ class Block:
         rows[numbers], roots[numbers] = position, weights[region, position].sqrt()
         places = torch.zeros_like(weights, dtype=torch.int32)
         places[region, position] = numbers.int()
-        soft = zip((stops - sizes + counts[:, 0]).tolist(), stops.tolist(), strict=True)
+        firsts, softs, ends = (stops - sizes).tolist(), (stops - sizes + counts[:, 0]).tolist(), stops.tolist()
         return cls(
             start,
             start + weights.shape[1],
-            regions,
             None if in_order else rows.int(),
             roots[:, None],
-            tuple(slice(first, stop) for first, stop in soft if first < stop),
-            tuple(sizes.tolist()),
+            tuple(zip(regions, map(slice, firsts, ends), strict=True)),
+            tuple(slice(soft, end) for soft, end in zip(softs, ends, strict=True) if soft < end),
             places.T[counted.T],
             F.pad(counted.sum(0).cumsum(0), (1, 0)).int(),
             weights.T[counted.T],
@@ -102,10 +103,6 @@ class Block:
             include_last_offset=True,
         )
 
-    def parts(self, gathered: Tensor) -> Sequence[Tensor]:
-        """What of values `(K, …)` belongs to each of the regions."""
-        return gathered.split(self.sizes)  # type: ignore[no-untyped-call,no-any-return]
-
     def add_sums(self, values: Tensor, first: Tensor, second: Tensor) -> None:
         """Add those of each region, `(R, 1, C)` and `(R, C, C)`, of values `(N, C)`; as precise as the weights.
 
@@ -114,9 +111,9 @@ class Block:
         gathered = self.gathered(values).to(self.roots.dtype)
         for soft in self.soft:
             gathered[soft] *= self.roots[soft]
-        for region, part, roots in zip(self.regions, self.parts(gathered), self.parts(self.roots), strict=True):
-            first[region].addmm_(roots.T, part)
-            add_products(second[region], part, values.dtype)
+        for region, part in self.parts:
+            first[region].addmm_(self.roots[part].T, gathered[part])
+            add_products(second[region], gathered[part], values.dtype)
 
     def gradient(self, values: Tensor, first: Tensor, second: Tensor, result: Tensor) -> None:
         """Set here, in `result` `(N, C)`, what sums' gradients `(R, 1, C)` and `(R, C, C)`, symmetric, come to.
@@ -125,10 +122,10 @@ class Block:
         """
         own, gathered = result[self.start : self.stop], self.gathered(values)
         found = own if self.rows is None else torch.empty_like(gathered)
-        for region, part, target in zip(self.regions, self.parts(gathered), self.parts(found), strict=True):
-            torch.addmm(first[region], part, second[region], out=target)
+        for region, part in self.parts:
+            torch.addmm(first[region], gathered[part], second[region], out=found[part])
         if self.rows is not None:
-            own.copy_(self.brought_back(found)) if self.regions else own.zero_()
+            own.copy_(self.brought_back(found)) if self.parts else own.zero_()
 
 
 @dataclass(frozen=True)

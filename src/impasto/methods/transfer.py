@@ -31,7 +31,7 @@ from impasto.losses import (
     Smoothness,
     Weights,
 )
-from impasto.losses.gathering import BYTES_OF_A_PLACE
+from impasto.losses.gathering import BYTES_OF_A_PLACE, BYTES_OF_KERNELS
 from impasto.machine import BYTES_OF_A_PICTURE, Machine, budget
 from impasto.methods import color
 from impasto.methods.color import ColorSettings
@@ -170,7 +170,8 @@ def transfer(
     if settings.color_only or not any(region.styles for region in regions):
         schedule = (Scale(height, width, steps=0),)
     held = BYTES_OF_A_PICTURE + _bytes_of_targets(settings, encoder, regions, len(styles))
-    memory = budget(machine, held)
+    kernels = 0 if regions[0].is_everything or not machine.bfloat16 else BYTES_OF_KERNELS
+    memory = budget(machine, held, kernels=kernels)
     reader = Reader(encoder, machine, memory, reserved=memory.beside_reading * height * width)
     seen, seen_styles = color.before(content, styles, settings)
     known = {} if known is None or seen_styles != tuple(styles) else known

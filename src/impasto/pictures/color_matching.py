@@ -41,6 +41,9 @@ TIE = 2e-5
 STEEPEST = 4.0
 """Slope to which curves are held: more would make contours of the steps of 8-bit pictures."""
 
+STRONGEST = 3.0
+"""How many times matrices may stretch any direction: more makes of slight tints colours that neither picture has."""
+
 NODES = 33
 """Per axis of the table of sliced transport; what is finer than that would be grain."""
 
@@ -66,8 +69,9 @@ def match_colors(
       content's. F. Pitié et al., "Automated colour grading using colour distribution transfer", 2007, section 3; J.
       Rabin et al., "Wasserstein barycenter and its application to texture mixing", 2011. Deterministic.
 
-    Where these two differ from the papers: their curves are not steeper than 4, and `sliced` becomes a table of 33³
-    colours; otherwise highlights break into contours and smooth skies into grain.
+    Where they differ from the papers: matrices stretch no direction more than three times, curves are not steeper than
+    4, and `sliced` becomes a table of 33³ colours; otherwise slight tints turn neon, highlights break into contours and
+    smooth skies into grain.
 
     `strength`, 0..1, goes straight from the style's own colours to the matched ones; then `in_gamut`. Weights
     `style_where` and `content_where` `(1, 1, H, W)` say how much each position counts (alpha, a mask); those of
@@ -145,9 +149,10 @@ def moments(colours: Colours) -> tuple[Tensor, Tensor]:
 
 
 def _affine(matrix_of: Callable[[Tensor, Tensor], Tensor], style: Colours, content: Colours) -> Transport:
-    """x' = A(x − μ_s) + μ_c."""
+    """x' = A(x − μ_s) + μ_c; A's singular values are held to `STRONGEST`."""
     (mean, covariance), (wanted_mean, wanted_covariance) = moments(style), moments(content)
-    matrix = matrix_of(covariance, wanted_covariance)
+    left, slopes, right = torch.linalg.svd(matrix_of(covariance, wanted_covariance))
+    matrix = (left * slopes.clamp(max=STRONGEST)) @ right
     shift = (wanted_mean - matrix @ mean).view(3, 1, 1)
     return lambda pixels: mixed(pixels, matrix) + shift.to(pixels.dtype).to(pixels.device)
 
