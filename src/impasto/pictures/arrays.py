@@ -28,7 +28,7 @@ def to_array(picture: Picture, bits: int = 8) -> NDArray[Any]:
     channels = channels.detach().to("cpu", torch.float32)
     if not bool(torch.isfinite(channels).all()):
         raise UsageError(f"{picture.name}: holds values that are not numbers (NaN or infinite)")
-    levels = channels.clamp(0, 1).mul(2**bits - 1).round().squeeze(0).permute(1, 2, 0)
+    levels = channels.clamp(0, 1).mul_(2**bits - 1).round_().squeeze(0).permute(1, 2, 0)
     return np.ascontiguousarray(levels.numpy().astype(np.uint8 if bits == 8 else np.uint16))
 
 

@@ -156,5 +156,5 @@ def resampled_moments(moments: dict[str, Tensor], like: Tensor, wrap: Wrap = NO_
         height, width = level_size(like, int(level))
         shrink = value.shape[-2] * value.shape[-1] / (height * width)
         larger = resampled(value, (height, width), "bilinear", wrap=wrap)
-        carried[name] = larger * (shrink**2 if kind == "square" else shrink)
+        carried[name] = larger.mul_(shrink**2 if kind == "square" else shrink)
     return carried

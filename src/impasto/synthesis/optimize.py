@@ -203,9 +203,11 @@ class Synthesis:
         wrap = self.optimisation.wrap
         change = resampled(change, (self.scale.height, self.scale.width), "bicubic", wrap=wrap)
         self._average = _channels_last(change.add_(self._start(self.scale)).clamp_(0, 1))
+        del change
         self._average_weight = 0.0
         carried = resampled_moments(moments, self._average, wrap)
         self._optimiser = self.optimisation.begin(self._average, self._rate, carried)
+        release_memory()
 
     def progress(self) -> tuple[float, float]:
         """The work that is done, and the most that is ahead, in units of a pixel's step."""
