@@ -423,23 +423,23 @@ def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
 def test_a_picture_made_in_tiles_is_the_same(work: Begin, style_loss: str) -> None:
     """Within rounding, which Adam enlarges: what a step does depends on the sign of tiny gradients."""
-    inputs = soft(0, 200, 240), soft(1, 200, 200, alpha=half_hidden(200, 200))
-    settings = {"size": 240, "coarsest": 120, "style_loss": style_loss, "steps": 6}
+    inputs = soft(0, 150, 200), soft(1, 120, 90, alpha=half_hidden(120, 90))
+    settings = {"size": 200, "coarsest": 100, "style_loss": style_loss, "steps": 6}
     whole, tiled = (work(*inputs, machine=machine, **settings).synthesis for machine in (CPU, TILED))
     assert (tiled.run() - whole.run()).abs().mean() < 0.01
     for step, (ours, theirs) in enumerate(zip(tiled.history, whole.history, strict=True)):
         assert ours.total == pytest.approx(theirs.total, rel=0.01 if step else 3e-4)
-    assert tiled.history[-1].losses["style"] < 0.5 * tiled.history[0].losses["style"]
+    assert tiled.history[-1].total < 0.5 * tiled.history[0].total
 
 
 @pytest.mark.usefixtures("in_tiles")
 def test_targets_made_in_tiles_are_the_same(work: Begin) -> None:
-    inputs = soft(0, 200, 240, alpha=half_hidden(200, 240)), soft(1, 240, 200, alpha=half_hidden(240, 200)), soft(2)
-    at = soft(5, 200, 240).pixels
-    whole, tiled = (objective_of(work(*inputs, size=240, coarsest=240, machine=one)) for one in (CPU, TILED))
+    inputs = soft(0, 150, 200, alpha=half_hidden(150, 200)), soft(1, 150, 200, alpha=half_hidden(150, 200)), soft(2)
+    at = soft(5, 150, 200).pixels
+    whole, tiled = (objective_of(work(*inputs, size=200, coarsest=200, machine=one)) for one in (CPU, TILED))
     assert (whole.tile, tiled.tile) == (None, 16)
     for name, loss in whole(at)[1].items():
-        assert float(tiled(at)[1][name]) == pytest.approx(float(loss), rel=3e-4)
+        assert float(tiled(at)[1][name]) == pytest.approx(float(loss), rel=1e-4)
 
 
 # Several styles

@@ -124,8 +124,10 @@ class Block:
         found = own if self.rows is None else torch.empty_like(gathered)
         for region, part in self.parts:
             torch.addmm(first[region], gathered[part], second[region], out=found[part])
-        if self.rows is not None:
-            own.copy_(self.brought_back(found)) if self.parts else own.zero_()
+        if not self.parts:
+            own.zero_()
+        elif self.rows is not None:
+            own.copy_(self.brought_back(found))
 
 
 @dataclass(frozen=True)
